@@ -1,0 +1,5 @@
+//! The lock service's state machine. (The specification goes here.)
+
+mod command;
+
+pub use command::*;

@@ -1,0 +1,152 @@
+//! Who the nodes are: roles, greetings and the directory that every greeting hands on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Name;
+
+/// What a process does. Append only: the number is on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Locks.
+    Lock,
+    /// Job queues.
+    Queue,
+    /// Coherent cache.
+    Cache,
+}
+
+impl Role {
+    /// The name in configuration, JSON and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lock => "lock",
+            Self::Queue => "queue",
+            Self::Cache => "cache",
+        }
+    }
+
+    /// The role of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Lock, Self::Queue, Self::Cache].into_iter().find(|r| r.as_str() == text)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A node's raft id: `xxh3(NODE_ID) as 32 bits << 32 | incarnation counter`.
+pub type RaftId = u64;
+
+/// Identity of a cluster, made by the node that forms it; never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClusterId(pub u64);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What a node says of itself when two nodes meet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// NODE_ID.
+    pub node: Name,
+    /// What it does.
+    pub role: Role,
+    /// Where others reach it, `host:port`.
+    pub address: String,
+    /// Rises with every start of the process.
+    pub incarnation: u64,
+    /// Version of the program.
+    pub version: String,
+    /// Its raft id.
+    pub raft_id: RaftId,
+    /// Fingerprint of the sorted list of members that its configuration names (itself included).
+    pub fingerprint: u64,
+    /// The list itself, so that a difference can be named.
+    pub members: Vec<String>,
+    /// True when its log holds a membership.
+    pub initialized: bool,
+    /// The cluster it belongs to, once it does.
+    pub cluster: Option<ClusterId>,
+    /// Every node it knows of.
+    pub directory: Vec<DirectoryEntry>,
+}
+
+/// One node as others know it: a routing hint, no safety rests on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryEntry {
+    /// NODE_ID.
+    pub node: Name,
+    /// What it does.
+    pub role: Role,
+    /// Where others reach it.
+    pub address: String,
+    /// Rises with every start of the process; the higher one is the news.
+    pub incarnation: u64,
+    /// Version of the program.
+    pub version: String,
+    /// Time since the node that tells this, or someone it heard of, spoke to it.
+    pub heard_ms_ago: u64,
+}
+
+/// Most nodes a directory holds, whoever announces them.
+pub const DIRECTORY_MAX: usize = 1_024;
+
+/// The nodes that are known, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    entries: BTreeMap<Name, (DirectoryEntry, u64)>,
+}
+
+impl Directory {
+    /// Takes an entry in. A higher incarnation replaces a lower one; of one incarnation the more
+    /// recently heard counts. `now_ms` is this node's clock.
+    pub fn merge(&mut self, now_ms: u64, entry: DirectoryEntry) {
+        let heard = now_ms.saturating_sub(entry.heard_ms_ago);
+        let full = self.entries.len() >= DIRECTORY_MAX;
+        match self.entries.get_mut(&entry.node) {
+            Some((old, old_heard)) => {
+                let newer = entry.incarnation > old.incarnation;
+                if newer || (entry.incarnation == old.incarnation && heard > *old_heard) {
+                    *old_heard = heard;
+                    *old = entry;
+                }
+            }
+            None if full => {}
+            None => {
+                self.entries.insert(entry.node.clone(), (entry, heard));
+            }
+        }
+    }
+
+    /// Every entry, its age counted up to `now_ms`.
+    pub fn list(&self, now_ms: u64) -> Vec<DirectoryEntry> {
+        self.entries
+            .values()
+            .map(|(entry, heard)| DirectoryEntry {
+                heard_ms_ago: now_ms.saturating_sub(*heard),
+                ..entry.clone()
+            })
+            .collect()
+    }
+
+    /// The entry of that name.
+    pub fn get(&self, node: &str) -> Option<&DirectoryEntry> {
+        self.entries.get(node).map(|(entry, _)| entry)
+    }
+
+    /// The nodes of a role, the most recently heard first.
+    pub fn of_role(&self, role: Role) -> Vec<DirectoryEntry> {
+        let mut found: Vec<_> = self.entries.values().filter(|(e, _)| e.role == role).collect();
+        found.sort_by_key(|(_, heard)| std::cmp::Reverse(*heard));
+        found.into_iter().map(|(entry, _)| entry.clone()).collect()
+    }
+}
