@@ -138,9 +138,11 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// The address to listen on, `host:port`, IPv6 in brackets.
+    /// The address to listen on, `host:port`, IPv6 in brackets. `localhost` is `127.0.0.1`: where
+    /// it is `::1` first, a node would listen there alone and the default endpoints not reach it.
     pub fn listen(&self) -> String {
-        host_port(&self.host, self.port)
+        let host = if self.host == "localhost" { "127.0.0.1" } else { &self.host };
+        host_port(host, self.port)
     }
 
     /// This node and its peers as one sorted list in which `localhost` is written `127.0.0.1`, so
