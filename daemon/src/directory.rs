@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dsync::preamble::{Hail, Plane};
 use dsync_core::node::{Directory, DirectoryEntry, Role};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -50,5 +51,24 @@ impl Nodes {
     /// The node of that name or address.
     pub fn find(&self, target: &str) -> Option<DirectoryEntry> {
         self.list().into_iter().find(|e| e.node.as_str() == target || e.address == target)
+    }
+}
+
+/// How this node announces itself when it dials.
+#[derive(Debug, Clone)]
+pub struct Hailer {
+    node: String,
+    version: String,
+}
+
+impl Hailer {
+    /// Announces that node.
+    pub fn new(node: &str) -> Self {
+        Self { node: node.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+
+    /// The line that begins a connection.
+    pub fn hail(&self, plane: Plane) -> Hail {
+        Hail { plane, id: self.node.clone(), version: self.version.clone(), auth: None }
     }
 }

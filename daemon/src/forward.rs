@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync::api::{AdminReply, AdminRequest, Answer, HOPS_MAX, Head, LockReply, LockRequest, NodeClient};
-use dsync::connection::{Connection, Identity};
+use dsync::api::{AdminReply, AdminRequest, Answer, HOPS_MAX, Head, LockReply, LockRequest};
 use dsync::net::Net;
+use dsync::preamble::Plane;
+use dsync::{CallError, NodeConnection};
 use dsync_core::{Code, Fault};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::directory::Nodes;
+use crate::directory::{Hailer, Nodes};
 use crate::raft::RaftNode;
 
 /// Longest time for one connection attempt.
@@ -21,17 +22,17 @@ const DIAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Forwarder {
     net: Net,
-    identity: Identity,
+    hailer: Hailer,
     node: String,
     address: String,
     nodes: Arc<Nodes>,
-    connections: Mutex<HashMap<String, NodeClient>>,
+    connections: Mutex<HashMap<String, NodeConnection>>,
 }
 
 impl Forwarder {
     /// Hands on in the name of the node `identity`, which others reach at `address`.
-    pub fn new(net: Net, identity: Identity, node: String, address: String, nodes: Arc<Nodes>) -> Self {
-        Self { net, identity, node, address, nodes, connections: Mutex::new(HashMap::new()) }
+    pub fn new(net: Net, hailer: Hailer, node: String, address: String, nodes: Arc<Nodes>) -> Self {
+        Self { net, hailer, node, address, nodes, connections: Mutex::new(HashMap::new()) }
     }
 
     /// An answer of this node.
@@ -56,8 +57,7 @@ impl Forwarder {
         until: Instant,
     ) -> Result<Answer<LockReply>, Fault> {
         let (client, head, left) = self.prepare(address, head, until).await?;
-        let sent = client.lock(dsync::connection::context(left), head, request);
-        self.finish(address, tokio::time::timeout_at(until, sent).await)
+        self.finish(address, client.lock(head, request, left).await)
     }
 
     /// Hands a request about nodes on.
@@ -72,8 +72,7 @@ impl Forwarder {
         until: Instant,
     ) -> Result<Answer<AdminReply>, Fault> {
         let (client, head, left) = self.prepare(address, head, until).await?;
-        let sent = client.admin(dsync::connection::context(left), head, request);
-        self.finish(address, tokio::time::timeout_at(until, sent).await)
+        self.finish(address, client.admin(head, request, left).await)
     }
 
     async fn prepare(
@@ -81,18 +80,19 @@ impl Forwarder {
         address: &str,
         head: &Head,
         until: Instant,
-    ) -> Result<(NodeClient, Head, Duration), Fault> {
+    ) -> Result<(NodeConnection, Head, Duration), Fault> {
         if head.hops >= HOPS_MAX {
             return Err(Fault::unavailable(format!(
                 "handed on {HOPS_MAX} times already: the nodes do not agree who serves it"
             )));
         }
-        let open = self.connections.lock().get(address).cloned();
+        let open = self.connections.lock().get(address).filter(|c| !c.is_closed()).cloned();
         let client = match open {
             Some(client) => client,
             None => {
                 let within = DIAL.min(until.saturating_duration_since(Instant::now()));
-                let (client, _) = Connection::node(&self.net, address, &self.identity, within)
+                let hail = self.hailer.hail(Plane::Forward);
+                let client = NodeConnection::open(&self.net, address, &hail, within)
                     .await
                     .map_err(|error| {
                         Fault::unavailable(format!("{} cannot reach {address}: {error}", self.node))
@@ -105,21 +105,28 @@ impl Forwarder {
         Ok((client, Head { hops: head.hops + 1, ..head.clone() }, left))
     }
 
-    fn finish<T, E: std::fmt::Display>(
+    fn finish<T>(
         &self,
         address: &str,
-        sent: Result<Result<Answer<T>, E>, tokio::time::error::Elapsed>,
+        sent: Result<Answer<T>, CallError>,
     ) -> Result<Answer<T>, Fault> {
-        let why = match sent {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer in time".to_owned(),
+        let error = match sent {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
         };
-        // A connection with one lost answer is not used again.
-        self.connections.lock().remove(address);
-        Err(Fault {
-            code: Code::Unavailable,
-            ..Fault::unknown(format!("{} handed the request on to {address}: {why}", self.node))
-        })
+        let why = format!("{} handed the request on to {address}: {error}", self.node);
+        match error {
+            CallError::TooLarge(_) | CallError::Unreadable(_) => {
+                return Err(Fault::new(Code::InvalidArgument, why));
+            }
+            // A connection with one lost answer is not used again.
+            CallError::NotSent | CallError::Lost(_) | CallError::TimedOut(_) => {
+                self.connections.lock().remove(address);
+            }
+        }
+        if error.not_executed() {
+            return Err(Fault::unavailable(why));
+        }
+        Err(Fault { code: Code::Unavailable, ..Fault::unknown(why) })
     }
 }

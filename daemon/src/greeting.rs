@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync::api::PeerView;
-use dsync::connection::{Connection, Identity, Plane};
+use dsync::PeerConnection;
 use dsync::net::Net;
-use dsync::peer::PeerClient;
+use dsync::preamble::Plane;
 use dsync_core::config::NodeConfig;
 use dsync_core::node::{DirectoryEntry, Hello};
 use dsync_core::raft::formation::PeerAnswer;
@@ -16,7 +16,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::directory::Nodes;
+use crate::directory::{Hailer, Nodes};
 
 /// Longest time for one greeting.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 /// One configured node.
 #[derive(Debug, Default)]
 struct Slot {
-    connection: Option<PeerClient>,
+    connection: Option<PeerConnection>,
     hello: Option<(Instant, Hello)>,
     error: Option<String>,
 }
@@ -38,7 +38,7 @@ pub struct Greeter {
 #[derive(Debug)]
 struct Inner {
     net: Net,
-    identity: Identity,
+    hailer: Hailer,
     peers: Vec<String>,
     others: Vec<String>,
     nodes: Arc<Nodes>,
@@ -47,10 +47,10 @@ struct Inner {
 
 impl Greeter {
     /// A greeter for the nodes that the configuration names.
-    pub fn new(net: Net, identity: Identity, config: &NodeConfig, nodes: Arc<Nodes>) -> Self {
+    pub fn new(net: Net, hailer: Hailer, config: &NodeConfig, nodes: Arc<Nodes>) -> Self {
         let inner = Inner {
             net,
-            identity,
+            hailer,
             peers: config.peers.clone(),
             others: config.cluster.clone(),
             nodes,
@@ -91,22 +91,22 @@ impl Greeter {
     async fn ask(
         &self,
         address: &str,
-        open: Option<PeerClient>,
+        open: Option<PeerConnection>,
         me: &Hello,
-    ) -> Result<(PeerClient, Hello), String> {
+    ) -> Result<(PeerConnection, Hello), String> {
         let inner = &self.inner;
         let asked = async {
             let client = match open {
                 Some(client) => client,
                 None => {
-                    Connection::peer(&inner.net, address, Plane::Peer, &inner.identity, HELLO_TIMEOUT)
+                    let hail = inner.hailer.hail(Plane::Peer);
+                    PeerConnection::open(&inner.net, address, &hail, HELLO_TIMEOUT)
                         .await
                         .map_err(|error| error.to_string())?
-                        .0
                 }
             };
             let hello = client
-                .hello(dsync::connection::context(HELLO_TIMEOUT), me.clone())
+                .hello(me.clone(), HELLO_TIMEOUT)
                 .await
                 .map_err(|error| error.to_string())?
                 .map_err(|fault| fault.message)?;

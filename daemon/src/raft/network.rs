@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dsync::peer::{PeerClient, RaftCall, RaftReply};
+use dsync::PeerConnection;
+use dsync::peer::{RaftCall, RaftReply};
 use openraft::OptionalSend;
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -79,7 +80,7 @@ pub(super) struct PeerNetwork {
     target: u64,
     node: RaftNode,
     class: Class,
-    connection: Option<PeerClient>,
+    connection: Option<PeerConnection>,
 }
 
 fn unreachable(why: String) -> Unreachable<TypeConfig> {
@@ -97,11 +98,7 @@ impl PeerNetwork {
         call: RaftCall,
         within: Duration,
     ) -> Result<RaftReply, Unreachable<TypeConfig>> {
-        let outcome = match tokio::time::timeout(within, self.try_call(call, within)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(format!("no answer within {} ms", within.as_millis())),
-        };
-        outcome.map_err(|why| {
+        self.try_call(call, within).await.map_err(|why| {
             self.connection = None;
             self.transport.note_failure(self.target, &self.node, &why);
             unreachable(why)
@@ -120,7 +117,7 @@ impl PeerNetwork {
         };
         let to = self.transport.destination(self.target)?;
         let reply = client
-            .raft(dsync::connection::context(within), to, call)
+            .raft(to, call, within)
             .await
             .map_err(|error| error.to_string())?
             .map_err(|fault| fault.to_string())?;

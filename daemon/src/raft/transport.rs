@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dsync::connection::{Connection, Identity, Plane};
+use dsync::PeerConnection;
 use dsync::net::Net;
-use dsync::peer::{Destination, PeerClient};
+use dsync::peer::Destination;
+use dsync::preamble::Plane;
 use dsync_core::config::Timers;
 use dsync_core::node::{ClusterId, RaftId};
 use parking_lot::{Mutex, RwLock};
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use super::election::Elections;
 use super::types::RaftNode;
-use crate::directory::Nodes;
+use crate::directory::{Hailer, Nodes};
 
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 type OnTime = Box<dyn Fn(u64) + Send + Sync>;
@@ -34,7 +35,7 @@ pub struct Contact {
 /// The way to the peers, shared by all connections.
 pub struct Transport {
     net: Net,
-    identity: Identity,
+    hailer: Hailer,
     raft_id: RaftId,
     timers: Timers,
     nodes: Arc<Nodes>,
@@ -58,14 +59,14 @@ impl Transport {
     /// Makes the way to the peers of one node.
     pub fn new(
         net: Net,
-        identity: Identity,
+        hailer: Hailer,
         raft_id: RaftId,
         timers: Timers,
         nodes: Arc<Nodes>,
     ) -> Arc<Self> {
         Arc::new(Self {
             net,
-            identity,
+            hailer,
             raft_id,
             timers,
             nodes,
@@ -174,13 +175,12 @@ impl Transport {
         member: &RaftNode,
         bulk: bool,
         within: Duration,
-    ) -> Result<PeerClient, String> {
+    ) -> Result<PeerConnection, String> {
         let address =
             self.nodes.address_of(&member.node).unwrap_or_else(|| member.address.clone());
         let plane = if bulk { Plane::Bulk } else { Plane::Peer };
-        Connection::peer(&self.net, &address, plane, &self.identity, within)
+        PeerConnection::open(&self.net, &address, &self.hailer.hail(plane), within)
             .await
-            .map(|(client, _)| client)
             .map_err(|error| error.to_string())
     }
 
