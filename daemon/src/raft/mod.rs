@@ -1,0 +1,3 @@
+//! Raft: the log, the snapshots and the identity on disk, and the engine that runs on them.
+
+pub mod types;
