@@ -10,6 +10,7 @@ use dsync_core::raft::formation::{self, Decision, PeerAnswer};
 use dsync_core::{Code, Fault};
 use openraft::ChangeMembers;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::identity::Identity;
@@ -161,6 +162,47 @@ impl<M: Machine> Members<M> {
             ));
         }
         self.replace(*old, hello).await
+    }
+
+    /// Hands leadership to that voter.
+    ///
+    /// # Errors
+    /// `NotFound`: no voter of that name; `Unavailable`: it did not take over in time.
+    pub async fn transfer(&self, node: &str, within: Duration) -> Result<String, Fault> {
+        let voters = self.voters();
+        let Some(to) = voters.iter().find(|(_, n)| n.node == node).map(|(id, _)| *id) else {
+            let names: Vec<&str> = voters.values().map(|n| n.node.as_str()).collect();
+            return Err(Fault::new(
+                Code::NotFound,
+                format!("{node:?} is not a voter; the voters are {}", names.join(", ")),
+            ));
+        };
+        let raft = self.engine.raft();
+        raft.trigger().transfer_leader(to).await.map_err(|e| Fault::unavailable(e.to_string()))?;
+        let until = Instant::now() + within;
+        while Instant::now() < until {
+            if self.engine.leader().is_some_and(|(id, _)| id == to) {
+                return Ok(format!("{node} leads"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(Fault::unavailable(format!("{node} did not take over within {} ms", within.as_millis())))
+    }
+
+    /// Hands leadership to the voter that has most of the log, if there is another one.
+    pub async fn hand_over(&self, within: Duration) {
+        let metrics = self.engine.metrics();
+        let me = self.engine.transport().raft_id();
+        let voters = self.voters();
+        let best = metrics.replication.iter().flatten().filter(|(id, at)| {
+            **id != me && voters.contains_key(id) && at.is_some() && self.is_alive(**id)
+        });
+        let best = best.max_by_key(|(_, at)| at.as_ref().map(openraft::LogId::index));
+        let Some(node) = best.and_then(|(id, _)| voters.get(id)) else { return };
+        match self.transfer(&node.node, within).await {
+            Ok(text) => tracing::info!("leadership handed over: {text}"),
+            Err(fault) => tracing::warn!(%fault, "leadership was not handed over"),
+        }
     }
 
     async fn replace(&self, old: RaftId, hello: &Hello) -> Result<String, Fault> {

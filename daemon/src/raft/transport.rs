@@ -14,6 +14,7 @@ use dsync::preamble::Plane;
 use dsync_core::config::Timers;
 use dsync_core::node::{ClusterId, RaftId};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::election::Elections;
@@ -39,7 +40,7 @@ pub struct Transport {
     raft_id: RaftId,
     timers: Timers,
     nodes: Arc<Nodes>,
-    cluster: RwLock<Option<ClusterId>>,
+    cluster: watch::Sender<Option<ClusterId>>,
     clock: RwLock<Option<Clock>>,
     on_time: RwLock<Option<OnTime>>,
     names: RwLock<BTreeMap<RaftId, String>>,
@@ -70,7 +71,7 @@ impl Transport {
             raft_id,
             timers,
             nodes,
-            cluster: RwLock::new(None),
+            cluster: watch::Sender::new(None),
             clock: RwLock::new(None),
             on_time: RwLock::new(None),
             names: RwLock::new(BTreeMap::new()),
@@ -98,12 +99,17 @@ impl Transport {
 
     /// The cluster this node belongs to, once it does.
     pub fn cluster(&self) -> Option<ClusterId> {
-        *self.cluster.read()
+        *self.cluster.borrow()
     }
 
     /// Sets the cluster; it is on disk already.
     pub fn set_cluster(&self, cluster: ClusterId) {
-        *self.cluster.write() = Some(cluster);
+        self.cluster.send_replace(Some(cluster));
+    }
+
+    /// Follows the cluster that this node belongs to.
+    pub fn watch_cluster(&self) -> watch::Receiver<Option<ClusterId>> {
+        self.cluster.subscribe()
     }
 
     /// Sets where the leader's cluster time comes from.

@@ -9,7 +9,6 @@ use std::fmt;
 use bytes::Bytes;
 use dsync::peer;
 use dsync_core::node::RaftId;
-use openraft::entry::EntryPayload;
 use serde::{Deserialize, Serialize};
 
 openraft::declare_raft_types!(
@@ -28,6 +27,8 @@ pub type LogId = openraft::alias::LogIdOf<TypeConfig>;
 pub type Vote = openraft::alias::VoteOf<TypeConfig>;
 /// An entry of the log.
 pub type Entry = openraft::alias::EntryOf<TypeConfig>;
+/// What an entry does.
+pub type EntryPayload = openraft::alias::EntryPayloadOf<TypeConfig>;
 /// Who votes and who learns.
 pub type Membership = openraft::Membership<RaftId, RaftNode>;
 /// A membership and the entry that brought it.
