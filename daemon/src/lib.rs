@@ -1,10 +1,12 @@
 //! The dsync daemon: one role per process.
 
 pub mod args;
+pub mod assembly;
 pub mod config;
 pub mod directory;
 pub mod exit;
 pub mod forward;
+pub mod gauges;
 pub mod greeting;
 pub mod healthcheck;
 pub mod node;
