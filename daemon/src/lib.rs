@@ -1,1 +1,3 @@
+//! The dsync daemon: one role per process.
 
+pub mod server;
