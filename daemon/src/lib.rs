@@ -2,9 +2,16 @@
 
 pub mod args;
 pub mod config;
+pub mod directory;
 pub mod exit;
+pub mod forward;
+pub mod greeting;
 pub mod healthcheck;
+pub mod node;
+pub mod raft;
 pub mod report;
+pub mod roles;
 pub mod run;
+pub mod server;
 pub mod start;
 pub mod telemetry;
