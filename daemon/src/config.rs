@@ -10,6 +10,8 @@ use dsync::api::Setting;
 use dsync_core::config::{
     self, EnvFile, Flag, Inputs, Key, NodeConfig, Problem, Refused, Resolved, Warning, dotenv,
 };
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 /// A valid configuration and where it came from.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub struct Loaded {
 
 /// Where a node that names itself keeps its name.
 const NAME_FILE: &str = "node_id";
+/// More bytes than any name has.
+const NAME_FILE_MAX: usize = 256;
 
 /// Reads the configuration without writing anything. A node with `NODE_ID=auto` that never ran
 /// keeps the id `auto`.
@@ -49,10 +53,10 @@ pub fn load(files: &[impl AsRef<Path>], flags: Vec<Flag>) -> Result<Loaded, Refu
     let mut resolved = config::resolve(gather(files, flags))?;
     if resolved.needs_name() {
         let dir = &resolved.config.data_dir;
-        let name = match kept_name(dir)? {
-            Some(name) => name,
-            None => keep_name(dir, resolved.new_name(rand::random()))?,
-        };
+        if kept_name(dir)?.is_none() {
+            keep_name(dir, &resolved.new_name(rand::random()))?;
+        }
+        let name = kept_name(dir)?.unwrap_or_default();
         take_name(&mut resolved, &name)?;
     }
     Ok(loaded(resolved))
@@ -103,16 +107,15 @@ fn host_name() -> String {
 
 fn read_file(path: &Path) -> Result<(EnvFile, Vec<Problem>), Problem> {
     let name = path.display().to_string();
-    let here = name.escape_debug().to_string();
-    let bytes = read_bytes(path).map_err(|error| {
-        let fix = "name a .env file that this user may read; examples are in envs/";
-        Problem::new(&here, format!("cannot be read: {error}"), fix)
-    })?;
-    if bytes.len() > dotenv::FILE_MAX {
-        let message = format!("has more than {} bytes", dotenv::FILE_MAX);
-        return Err(Problem::new(here, message, "name the .env file of one node"));
+    match read_bytes(path, dotenv::FILE_MAX) {
+        Ok(bytes) => Ok(parse_file(name, &bytes)),
+        Err(error) => Err(dotenv::unreadable(&name, error)),
     }
-    let (prepared, mut problems) = dotenv::prepare(&name, &bytes);
+}
+
+/// Reads the text of a `.env` file: its assignments, and the lines that are refused.
+pub fn parse_file(name: String, bytes: &[u8]) -> (EnvFile, Vec<Problem>) {
+    let (prepared, mut problems) = dotenv::prepare(&name, bytes);
     let mut file = EnvFile { name, lines: Vec::new() };
     for line in prepared {
         let pair = dotenvy::from_read_iter(line.text.as_bytes()).next().and_then(Result::ok);
@@ -121,43 +124,44 @@ fn read_file(path: &Path) -> Result<(EnvFile, Vec<Problem>), Problem> {
             Err(problem) => problems.push(problem),
         }
     }
-    Ok((file, problems))
+    (file, problems)
 }
 
-/// Reads one byte more than a file may have, so that the excess is seen and no more is held.
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads at most one byte more than `most`, so that the excess is seen and no more is held.
+fn read_bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let most = u64::try_from(dotenv::FILE_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn kept_name(dir: &str) -> Result<Option<String>, Refused> {
     let path = Path::new(dir).join(NAME_FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
+    match read_bytes(&path, NAME_FILE_MAX) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(refused(&path, &format!("cannot be read: {error}"))),
     }
 }
 
-/// Writes the name whole or not at all, and durably: a node must never come back under another.
-fn keep_name(dir: &str, name: String) -> Result<String, Refused> {
+/// Keeps the name whole or not at all, and durably: a node must never come back under another. Of
+/// two processes that do this together one is the first, and both get its name.
+fn keep_name(dir: &str, name: &str) -> Result<(), Refused> {
     let dir = Path::new(dir);
     let path = dir.join(NAME_FILE);
+    let temporary = dir.join(format!("{NAME_FILE}.{}", std::process::id()));
     let write = || -> io::Result<()> {
         std::fs::create_dir_all(dir)?;
-        let temporary = dir.join(format!("{NAME_FILE}.tmp"));
         let mut file = File::create(&temporary)?;
         file.write_all(name.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&temporary, &path)?;
-        File::open(dir)?.sync_all()
+        match renameat_with(CWD, &temporary, CWD, &path, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => std::fs::remove_file(&temporary),
+            Err(error) => Err(error.into()),
+            Ok(()) => File::open(dir)?.sync_all(),
+        }
     };
-    match write() {
-        Ok(()) => Ok(name),
-        Err(error) => Err(refused(&path, &format!("cannot be written: {error}"))),
-    }
+    write().map_err(|error| refused(&path, &format!("cannot be written: {error}")))
 }
 
 fn take_name(resolved: &mut Resolved, name: &str) -> Result<(), Refused> {

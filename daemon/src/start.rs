@@ -2,10 +2,15 @@
 
 use std::process::ExitCode;
 
+use dsync_core::config::Refused;
+
 use crate::args::{Args, Command, NodeArgs};
 use crate::config::{self, Loaded};
 use crate::telemetry::{self, Telemetry};
 use crate::{exit, report, run};
+
+const NO_FILE: &str = "no --env-file was given; `dsd --env-file envs/lock_node1.env --node-type \
+                       lock` starts a node that comes with dsync, `dsd dev` a whole cluster";
 
 /// Does what the command line asks for and gives the process's exit code.
 pub fn start(args: Args) -> ExitCode {
@@ -18,6 +23,13 @@ pub fn start(args: Args) -> ExitCode {
 }
 
 fn node(args: &NodeArgs) -> ExitCode {
+    let refuse = |refused: Refused| {
+        report::failure(refused);
+        if args.env_file.is_empty() {
+            report::failure(NO_FILE);
+        }
+        exit::CONFIG.into()
+    };
     if args.check_config || args.print_config {
         return match config::check(&args.env_file, args.flags()) {
             Ok(loaded) => {
@@ -29,12 +41,12 @@ fn node(args: &NodeArgs) -> ExitCode {
                 }
                 ExitCode::SUCCESS
             }
-            Err(refused) => fail(exit::CONFIG, refused),
+            Err(refused) => refuse(refused),
         };
     }
     let loaded = match config::load(&args.env_file, args.flags()) {
         Ok(loaded) => loaded,
-        Err(refused) => return fail(exit::CONFIG, refused),
+        Err(refused) => return refuse(refused),
     };
     let recent = match telemetry::init(&loaded.config) {
         Ok(recent) => recent,

@@ -34,7 +34,8 @@ impl Address {
                 format!("{} has no port", shown(bare))
             }
         })?;
-        Ok(Self { host: parse_host(host)?, port: parse_port(port)? })
+        let named = |why: String| format!("{}: {why}", shown(bare));
+        Ok(Self { host: parse_host(host).map_err(named)?, port: parse_port(port).map_err(named)? })
     }
 
     /// True when both certainly name the same place: equal, or both this machine's loopback.

@@ -6,12 +6,12 @@
 //! checked here, one by one, and handed on with every value in double quotes and its `$`, `"` and
 //! `\` escaped.
 
-use super::problem::{Problem, shown};
+use super::problem::{Problem, one_line, shown};
 use super::{EnvLine, Key};
 
 /// Longest line in bytes: 64 addresses with the longest names fit.
 pub const LINE_MAX: usize = 32 * 1024;
-/// Most bytes of a file worth reading.
+/// Most bytes of a file. The edge reads at most one more, so that it never holds a huge one.
 pub const FILE_MAX: usize = 4 * 1024 * 1024;
 /// Problems after which the rest of a file is not looked at.
 const PROBLEMS_MAX: usize = 20;
@@ -30,10 +30,15 @@ pub struct Prepared {
 /// Checks the lines of the file `name` and prepares those that assign something.
 ///
 /// # Limits
-/// Lines of 32 KiB, 1 024 assignments; after 20 problems the rest is not looked at.
+/// Files of 4 MiB, lines of 32 KiB, 1 024 assignments; after 20 problems the rest is not looked at.
 pub fn prepare(name: &str, bytes: &[u8]) -> (Vec<Prepared>, Vec<Problem>) {
     let mut lines = Vec::new();
     let mut problems = Vec::new();
+    if bytes.len() > FILE_MAX {
+        let message = format!("the file has more than {FILE_MAX} bytes");
+        let problem = Problem::new(one_line(name), message, "name the .env file of one node");
+        return (lines, vec![problem]);
+    }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         let problem = Problem::new(place(name, 1), "the file is UTF-16", "save it as UTF-8");
         return (lines, vec![problem]);
@@ -80,8 +85,14 @@ pub fn parsed(
     }
 }
 
+/// A file that cannot be read at all, and why.
+pub fn unreadable(name: &str, why: impl std::fmt::Display) -> Problem {
+    let fix = "name a .env file that this user may read; examples are in envs/";
+    Problem::new(one_line(name), format!("cannot be read: {why}"), fix)
+}
+
 fn place(name: &str, number: usize) -> String {
-    format!("{}:{number}", name.escape_debug())
+    format!("{}:{number}", one_line(name))
 }
 
 type Bad = (String, String);

@@ -11,16 +11,14 @@ pub(super) const NODE_ID_MAX: usize = 64;
 
 pub(super) fn role(values: &mut Values) -> Option<Role> {
     const FIX: &str = "--node-type lock (or queue, or cache), or NODE_TYPE=lock in the .env file";
-    let Some(given) = values.get(Key::NodeType) else {
-        let place = values.place(Key::NodeType);
-        values.problem(&place, "NODE_TYPE says what the node does and has no default", FIX);
-        return None;
-    };
-    let role = values.read(Key::NodeType, None, FIX, |text| match Role::parse(text) {
-        Some(role) => Ok(Some(role)),
-        None => Err(format!("{} is not a node type", shown(text))),
+    let given = values.require(Key::NodeType, "says what the node does", FIX)?;
+    let role = values.read(Key::NodeType, None, FIX, |text| {
+        match Role::parse(&text.to_ascii_lowercase()) {
+            Some(role) => Ok(Some(role)),
+            None => Err(format!("{} is not a node type", shown(text))),
+        }
     });
-    values.settle(Key::NodeType, given.value);
+    values.settle(Key::NodeType, role.map_or(given.value, |role: Role| role.to_string()));
     role
 }
 
@@ -46,11 +44,7 @@ pub(super) fn parse_id(text: &str) -> Result<String, String> {
 pub(super) fn node_id(values: &mut Values) -> Option<String> {
     const FIX: &str = "1 to 64 letters, digits, '.', '_' and '-', such as NODE_ID=lock-node-1; \
                        or NODE_ID=auto";
-    let Some(given) = values.get(Key::NodeId) else {
-        let place = values.place(Key::NodeId);
-        values.problem(&place, "NODE_ID names the node and has no default", FIX);
-        return None;
-    };
+    let given = values.require(Key::NodeId, "names the node", FIX)?;
     values.settle(Key::NodeId, given.value);
     values.read(Key::NodeId, None, FIX, |text| parse_id(text).map(Some))
 }
@@ -66,11 +60,7 @@ pub(super) fn host(values: &mut Values) -> String {
 
 pub(super) fn port(values: &mut Values) -> Option<u16> {
     const FIX: &str = "NODE_PORT=8001, a port that nothing else on this machine uses";
-    let Some(given) = values.get(Key::NodePort) else {
-        let place = values.place(Key::NodePort);
-        values.problem(&place, "NODE_PORT is where the node listens and has no default", FIX);
-        return None;
-    };
+    let given = values.require(Key::NodePort, "is where the node listens", FIX)?;
     values.settle(Key::NodePort, given.value);
     values.read(Key::NodePort, None, FIX, |text| parse_port(text).map(Some))
 }
@@ -132,6 +122,7 @@ pub(super) fn neighbours(
     advertise: Option<&Address>,
     host: &str,
 ) -> (Vec<Address>, Vec<Address>) {
+    let problems_before = values.problems.len();
     let mut peers = addresses(values, Key::PeerAddresses);
     let mut cluster = addresses(values, Key::ClusterAddresses);
     if let Some(own) = advertise {
@@ -157,6 +148,11 @@ pub(super) fn neighbours(
         }
     }
     cluster.retain(|address| !peers.contains(address));
+    let names_itself = values.get(Key::NodeId).is_some_and(|given| given.value == AUTO);
+    if peers.is_empty() && !names_itself && values.problems.len() == problems_before {
+        let place = values.place(Key::PeerAddresses);
+        values.warn(&place, "PEER_ADDRESSES names no other node: this one is a cluster of its own");
+    }
     let text = |list: &[Address]| list.iter().map(Address::to_string).collect::<Vec<_>>().join(",");
     values.settle(Key::PeerAddresses, text(&peers));
     values.settle(Key::ClusterAddresses, text(&cluster));
@@ -186,6 +182,7 @@ pub(super) fn data_dir(
     host_name: &str,
     port: Option<u16>,
 ) -> String {
+    const FIX: &str = "the whole path, such as DATA_DIR=/var/lib/dsync";
     let role = role.map_or("unknown", Role::as_str);
     let default = match (node_id, port) {
         (Some(AUTO), Some(port)) => {
@@ -194,7 +191,12 @@ pub(super) fn data_dir(
         }
         (id, _) => format!("data/{role}/{}", id.unwrap_or("unknown")),
     };
-    let dir = values.get(Key::DataDir).map_or(default, |given| given.value);
+    let dir = values.read(Key::DataDir, default, FIX, |text| {
+        if text.starts_with('~') || text.contains('$') {
+            return Err(format!("{}: nothing is substituted for ~ or $ here", shown(text)));
+        }
+        Ok(text.to_owned())
+    });
     values.settle(Key::DataDir, &dir);
     dir
 }

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, in words that name the place, the value and the fix.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// One reason why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +77,19 @@ impl fmt::Display for Refused {
     }
 }
 
+/// A file name on one line: control characters and what reverses the direction of writing escaped.
+pub(super) fn one_line(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
 /// A value as a message shows it: quoted, control characters escaped, at most 64 characters, and
 /// without what stands before an `@`, which may be a password.
 pub(super) fn shown(value: &str) -> String {
@@ -94,9 +107,7 @@ pub(super) fn shown(value: &str) -> String {
         if c == '"' || c == '\'' {
             text.push(c);
         } else {
-            let escaped = c.escape_debug();
-            // Writing to a String cannot fail.
-            write!(text, "{escaped}").unwrap_or_default();
+            text.extend(c.escape_debug());
         }
     }
     text.push('"');

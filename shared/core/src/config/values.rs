@@ -1,9 +1,9 @@
 //! What was given, where, and which of it counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Key;
-use super::problem::{Problem, Warning, shown};
+use super::problem::{Problem, Warning, one_line, shown};
 
 /// A value from the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,7 @@ pub(super) struct Given {
 #[derive(Debug, Default)]
 pub(super) struct Values {
     given: BTreeMap<Key, Given>,
+    refused: BTreeSet<Key>,
     settings: BTreeMap<Key, Setting>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Warning>,
@@ -100,7 +101,7 @@ impl Values {
     }
 
     fn take_file(&mut self, file: &EnvFile) {
-        let name = file.name.escape_debug().to_string();
+        let name = one_line(&file.name);
         let mut seen: BTreeMap<Key, &EnvLine> = BTreeMap::new();
         for line in &file.lines {
             let place = format!("{name}:{}", line.number);
@@ -140,6 +141,7 @@ impl Values {
         if let Some(control) = value.chars().find(|c| c.is_control()) {
             let message = format!("{} contains the control character {control:?}", key.name());
             self.problem(&place, message, "remove it");
+            self.refused.insert(key);
             return;
         }
         self.given.insert(key, Given { value, place });
@@ -148,6 +150,16 @@ impl Values {
     /// The value of a key, unless there is none or it is empty.
     pub(super) fn get(&self, key: Key) -> Option<Given> {
         self.given.get(&key).filter(|given| !given.value.is_empty()).cloned()
+    }
+
+    /// The value of a key that has no default: without one it is a problem.
+    pub(super) fn require(&mut self, key: Key, purpose: &str, fix: &str) -> Option<Given> {
+        let given = self.get(key);
+        if given.is_none() && !self.refused.contains(&key) {
+            let message = format!("{} {purpose} and has no default", key.name());
+            self.problem(&self.place(key), message, fix);
+        }
+        given
     }
 
     /// Where the key was set, be it to nothing; `not set` where it was not.
