@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread;
 
 use dsync::preamble::Greeting;
 use dsync_core::node::Role;
+use socket2::{Domain, Socket, Type};
 
 /// Exit code and stderr of a health check of `node-1` at that port.
 fn check(port: u16, args: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
@@ -78,8 +79,11 @@ fn a_node_that_only_greets_is_not_ready() {
 
 #[test]
 fn what_is_no_node_is_told_apart() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (code, stderr) = check(free, &[], &[]);
+    // Bound, so that nobody else gets the port, but not listening.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = bound.local_addr().unwrap().as_socket().unwrap().port();
+    let (code, stderr) = check(port, &[], &[]);
     assert_eq!(code, 1);
     assert!(stderr.contains("connection refused"), "{stderr}");
     let (port, thread) = answering(b"-ERR unknown command\r\n".to_vec());
