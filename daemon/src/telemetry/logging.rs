@@ -52,6 +52,15 @@ fn panic_words(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
+/// A bare level is that of our own lines: what the libraries below say at `info` is for those who
+/// build on them. A level that names targets stands as it is.
+fn quiet_libraries(level: &str) -> String {
+    if level.contains(['=', ',']) {
+        return level.to_owned();
+    }
+    format!("{level},openraft=error,tarpc=error")
+}
+
 /// The subscriber that [`init`] installs, with another writer than stderr.
 fn subscriber<W, M>(
     config: &NodeConfig,
@@ -62,7 +71,7 @@ where
     W: io::Write,
     M: Fn() -> W + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&config.log_level).map_err(|error| CannotLog::Filter {
+    let filter = EnvFilter::try_new(quiet_libraries(&config.log_level)).map_err(|error| CannotLog::Filter {
         level: config.log_level.clone(),
         why: error.to_string(),
     })?;

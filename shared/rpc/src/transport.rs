@@ -182,14 +182,14 @@ impl<C, Out> Transport<C, Out> {
     }
 }
 
-impl<C: Unpin, Out: Unpin> Unpin for Transport<C, Out> {}
+// Nothing in it is pinned through it.
+impl<C, Out> Unpin for Transport<C, Out> {}
 
 impl<C, In, Out> futures::Stream for Transport<C, Out>
 where
     C: Decoder<Item = Inbound<In, Out>, Error = io::Error>
         + Encoder<Out, Error = io::Error>
         + Unpin,
-    Out: Unpin,
 {
     type Item = io::Result<In>;
 
@@ -245,7 +245,6 @@ impl<C, Out> Transport<C, Out> {
 impl<C, Out> Sink<Out> for Transport<C, Out>
 where
     C: Encoder<Out, Error = io::Error> + Unpin,
-    Out: Unpin,
 {
     type Error = io::Error;
 
