@@ -1,0 +1,18 @@
+//! Real clusters: `dsd` processes on loopback, `dsctl` as users run it, faults in between.
+
+pub mod binaries;
+pub mod cluster;
+pub mod dsctl;
+mod net;
+pub mod node;
+pub mod ports;
+pub mod proxy;
+pub mod stats;
+
+pub use cluster::{Cluster, Leader, Plan};
+pub use dsctl::Run;
+
+/// The machine's own network.
+pub fn net() -> dsync::net::Net {
+    std::sync::Arc::new(net::Loopback)
+}
