@@ -1,5 +1,10 @@
 //! What the tests of the whole share: a process harness, a simulated network, history checkers.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking"
+)]
 
 pub mod history;
 pub mod load;

@@ -7,6 +7,7 @@ mod net;
 pub mod node;
 pub mod ports;
 pub mod proxy;
+pub mod shape;
 pub mod stats;
 
 pub use cluster::{Cluster, Leader, Plan};
