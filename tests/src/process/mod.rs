@@ -1,6 +1,7 @@
 //! Real clusters: `dsd` processes on loopback, `dsctl` as users run it, faults in between.
 
 pub mod binaries;
+pub mod clock;
 pub mod cluster;
 pub mod dsctl;
 mod net;
