@@ -1,0 +1,123 @@
+//! Reads of the lock service: linearizable at the leader, long polls included.
+
+use std::time::Duration;
+
+use dsync::api::{LockReply, LockRequest};
+use dsync_core::lock::{Lookup, RequestKey};
+use dsync_core::Fault;
+use tokio::time::Instant;
+
+use super::state::Awaited;
+use super::{LockRole, fault_of};
+
+/// Longest slice of a long poll.
+const SLICE: Duration = Duration::from_secs(5);
+/// Items of one page.
+const PAGE: u32 = 1_000;
+/// Events of one page.
+const EVENTS_PAGE: usize = 1_000;
+
+impl LockRole {
+    pub(super) async fn read(
+        &self,
+        request: &LockRequest,
+        until: Instant,
+    ) -> Result<LockReply, Fault> {
+        let within = until.saturating_duration_since(Instant::now());
+        // What is shown is told by the leader's clock as of now, not as of the last entry.
+        let now = self.engine.leader_time().map_or(0, |(_, t)| t);
+        match request {
+            LockRequest::Await { key, wait_ms } => self.wait_for(*key, *wait_ms, within).await,
+            LockRequest::Events { from_index, wait_ms } => {
+                self.events(*from_index, *wait_ms, within).await
+            }
+            request => {
+                let look = |state: &super::LockState| {
+                    let m = &state.machine;
+                    match request {
+                        LockRequest::Get { lock } => LockReply::Lock(m.get(now, lock.as_str())),
+                        LockRequest::List { prefix, waiting, after, limit } => {
+                            let after = after.as_ref().map(|name| name.as_str());
+                            let limit = page(*limit);
+                            let (items, more) = m.list(now, prefix, *waiting, after, limit);
+                            LockReply::Locks { items, more }
+                        }
+                        LockRequest::Validate { lock, token } => {
+                            LockReply::Valid(m.validate(now, lock.as_str(), *token))
+                        }
+                        LockRequest::Sessions { after, limit } => {
+                            LockReply::Sessions(m.sessions(now, *after, page(*limit)))
+                        }
+                        _ => LockReply::WaitGraph(m.wait_graph()),
+                    }
+                };
+                self.engine.read(within, look).await.map_err(|e| read_fault(fault_of(e)))
+            }
+        }
+    }
+
+    async fn wait_for(
+        &self,
+        key: RequestKey,
+        wait_ms: u64,
+        within: Duration,
+    ) -> Result<LockReply, Fault> {
+        let slice = SLICE.min(Duration::from_millis(wait_ms)).min(within);
+        self.engine.read(within, |_| ()).await.map_err(|e| read_fault(fault_of(e)))?;
+        let receiver = match self.engine.peek(|state| state.look_or_wait(key)) {
+            Awaited::Now(known) => return Ok(LockReply::Lookup(known)),
+            Awaited::Later(receiver) => receiver,
+        };
+        let waiting = StopWaiting { role: self, key };
+        let decided = tokio::time::timeout(slice, receiver).await;
+        drop(waiting);
+        Ok(LockReply::Lookup(match decided {
+            Ok(Ok(outcome)) => Lookup::Done(outcome),
+            _ => self.engine.peek(|state| state.machine.lookup(&key)),
+        }))
+    }
+
+    async fn events(
+        &self,
+        from_index: u64,
+        wait_ms: u64,
+        within: Duration,
+    ) -> Result<LockReply, Fault> {
+        let slice = SLICE.min(Duration::from_millis(wait_ms)).min(within);
+        self.engine.read(within, |_| ()).await.map_err(|e| read_fault(fault_of(e)))?;
+        let mut progress = self.engine.peek(|state| state.progress());
+        let from = if from_index == 0 { *progress.borrow() + 1 } else { from_index };
+        let until = Instant::now() + slice;
+        loop {
+            let (items, next_index, gap) =
+                self.engine.peek(|state| state.events(from, EVENTS_PAGE));
+            let quiet = items.is_empty() && !gap;
+            if !quiet || Instant::now() >= until {
+                return Ok(LockReply::Events { items, next_index, gap });
+            }
+            // Time over and no event are one and the same answer.
+            drop(tokio::time::timeout_at(until, progress.changed()).await);
+        }
+    }
+}
+
+/// A read changes nothing, whatever became of it.
+fn read_fault(fault: Fault) -> Fault {
+    Fault { effect: dsync_core::Effect::None, ..fault }
+}
+
+fn page(limit: u32) -> usize {
+    usize::try_from(limit.clamp(1, PAGE)).unwrap_or(1)
+}
+
+/// Takes a waiter out when its poll ends, however it ends.
+struct StopWaiting<'a> {
+    role: &'a LockRole,
+    key: RequestKey,
+}
+
+impl Drop for StopWaiting<'_> {
+    fn drop(&mut self) {
+        self.role.engine.peek(|state| state.stopped_waiting(&self.key));
+    }
+}
