@@ -9,4 +9,5 @@
 pub mod history;
 pub mod load;
 pub mod process;
+pub mod sim;
 pub mod source;

@@ -134,6 +134,11 @@ impl Recorder {
         self.inner.lock().history.outages.push((begin, now));
     }
 
+    /// A fault was in force, or its recovery under way, for this time.
+    pub fn outage_until(&self, begin: Us, end: Us) {
+        self.inner.lock().history.outages.push((begin, end));
+    }
+
     /// The run is to show this fault: it counts as not fired until it is [`Self::fired`].
     pub fn wants(&self, fault: &str) {
         self.fired_times(fault, 0);

@@ -4,7 +4,6 @@ pub mod binaries;
 pub mod clock;
 pub mod cluster;
 pub mod dsctl;
-mod net;
 pub mod node;
 pub mod ports;
 pub mod proxy;
@@ -16,5 +15,5 @@ pub use dsctl::Run;
 
 /// The machine's own network.
 pub fn net() -> dsync::net::Net {
-    std::sync::Arc::new(net::Loopback)
+    std::sync::Arc::new(dsync::net::TcpNetwork)
 }
