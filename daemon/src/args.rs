@@ -90,12 +90,18 @@ pub struct DevArgs {
     pub ports: Vec<u16>,
 }
 
-/// Flags of `dsd healthcheck`.
+/// Flags of `dsd healthcheck`: those that the node was started with will do.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct HealthcheckArgs {
     /// File with the node's settings, where they are not in the environment
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
+    /// What the node does; not needed
+    #[arg(long, value_name = "TYPE")]
+    pub node_type: Option<String>,
+    /// Where the node keeps its files; not needed but for a node that names itself
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
     /// Ask whether it serves requests, not only whether it lives
     #[arg(long)]
     pub ready: bool,
@@ -118,13 +124,27 @@ impl Args {
 impl NodeArgs {
     /// The flags that set a key of the configuration.
     pub fn flags(&self) -> Vec<Flag> {
-        [
+        flags([
             ("--node-type", Key::NodeType, &self.node_type),
             ("--data-dir", Key::DataDir, &self.data_dir),
             ("--log-format", Key::LogFormat, &self.log_format),
-        ]
+        ])
+    }
+}
+
+impl HealthcheckArgs {
+    /// The flags that set a key of the configuration.
+    pub fn flags(&self) -> Vec<Flag> {
+        flags([
+            ("--node-type", Key::NodeType, &self.node_type),
+            ("--data-dir", Key::DataDir, &self.data_dir),
+        ])
+    }
+}
+
+fn flags<const N: usize>(given: [(&'static str, Key, &Option<String>); N]) -> Vec<Flag> {
+    given
         .into_iter()
         .filter_map(|(name, key, value)| Some(Flag { name, key, value: value.clone()? }))
         .collect()
-    }
 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::directory::{Hailer, Nodes};
 use crate::exit::{self, Exit};
@@ -92,6 +93,16 @@ impl RunningNode {
         telemetry: Telemetry,
         host: Host,
     ) -> Result<Self, CannotStart> {
+        let span = tracing::info_span!("node", id = %config.node_id);
+        Self::start_here(config, settings, telemetry, host).instrument(span).await
+    }
+
+    async fn start_here(
+        config: NodeConfig,
+        settings: Vec<Setting>,
+        telemetry: Telemetry,
+        host: Host,
+    ) -> Result<Self, CannotStart> {
         let listen = config.listen();
         let listener = host.net.listen(&listen).await.map_err(|error| {
             CannotStart::unavailable(format!(
@@ -106,15 +117,13 @@ impl RunningNode {
         let handlers = Handlers { node: service.clone(), peer: service.clone() };
         let stop = CancellationToken::new();
         let tracker = TaskTracker::new();
-        tracker.spawn(server.run(handlers, stop.clone()));
+        tracker.spawn(server.run(handlers, stop.clone()).in_current_span());
         tracker.close();
         let background = CancellationToken::new();
-        tokio::spawn(greet_for_ever(service.clone(), background.clone()));
-        tokio::spawn(crate::gauges::watch(
-            service.clone(),
-            leadership.clone(),
-            background.clone(),
-        ));
+        tokio::spawn(greet_for_ever(service.clone(), background.clone()).in_current_span());
+        let gauges =
+            crate::gauges::watch(service.clone(), leadership.clone(), background.clone());
+        tokio::spawn(gauges.in_current_span());
         tracing::info!(%listen, advertise = %service.parts().me.config.advertise, "listening");
         Ok(Self { service, leadership, telemetry, stop, server: tracker, background })
     }

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use dsync::api::Setting;
 use dsync_core::config::{
-    self, EnvFile, Flag, Inputs, Key, NodeConfig, Problem, Refused, Resolved, Warning, dotenv,
+    self, EnvFile, EnvLine, Flag, Inputs, Key, NodeConfig, Problem, Refused, Resolved, Warning,
+    dotenv,
 };
+use dsync_core::node::Role;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -35,7 +37,27 @@ const NAME_FILE_MAX: usize = 256;
 /// # Errors
 /// Everything that is wrong with it.
 pub fn check(files: &[impl AsRef<Path>], flags: Vec<Flag>) -> Result<Loaded, Refused> {
-    let mut resolved = config::resolve(gather(files, flags))?;
+    check_inputs(gather(files, flags))
+}
+
+/// The same for one who only needs to know where the node is: `NODE_TYPE` may be missing.
+///
+/// # Errors
+/// Everything else that is wrong with it.
+pub fn check_address(files: &[impl AsRef<Path>], flags: Vec<Flag>) -> Result<Loaded, Refused> {
+    let mut inputs = gather(files, flags);
+    // A queue's rules are the least strict.
+    let line = EnvLine {
+        number: 1,
+        key: Key::NodeType.name().to_owned(),
+        value: Role::Queue.as_str().to_owned(),
+    };
+    inputs.files.insert(0, EnvFile { name: "default".to_owned(), lines: vec![line] });
+    check_inputs(inputs)
+}
+
+fn check_inputs(inputs: Inputs) -> Result<Loaded, Refused> {
+    let mut resolved = config::resolve(inputs)?;
     if resolved.needs_name()
         && let Some(name) = kept_name(&resolved.config.data_dir)?
     {

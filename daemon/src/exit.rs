@@ -6,6 +6,8 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(u8);
 
+/// The node that was asked is not healthy.
+pub const UNHEALTHY: Exit = Exit(1);
 /// The command line is wrong.
 pub const USAGE: Exit = Exit(64);
 /// Something that is needed is not there: a port, a peer.

@@ -40,9 +40,8 @@ async fn refresh(service: &NodeService, now: &Leadership) {
     let metrics = &parts.telemetry.metrics;
     let raft = parts.role.engine().metrics();
     let initialized = parts.members.initialized().await;
-    let level = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let index = |id: Option<&crate::raft::types::LogId>| level(id.map_or(0, openraft::LogId::index));
-    metrics.raft_term.set(level(raft.current_term));
+    let index = |id: Option<&crate::raft::types::LogId>| id.map_or(0, openraft::LogId::index);
+    metrics.raft_term.set(raft.current_term);
     metrics.raft_committed.set(index(raft.local_committed.as_ref()));
     metrics.raft_applied.set(index(raft.last_applied.as_ref()));
     metrics.raft_state(match (initialized, raft.state) {

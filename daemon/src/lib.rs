@@ -3,6 +3,8 @@
 pub mod args;
 pub mod assembly;
 pub mod config;
+pub mod demo;
+pub mod dev;
 pub mod directory;
 pub mod exit;
 pub mod forward;

@@ -6,14 +6,13 @@ use std::time::Duration;
 use dsync::api::{
     AdminReply, AdminRequest, Answer, DialReport, Head, LockReply, LockRequest, NodeInfo, Setting,
 };
-use dsync::dial::dial;
 use dsync::net::Net;
 use dsync::peer::{Destination, RaftCall, RaftReply};
 use dsync::preamble::Plane as HailPlane;
 use dsync_core::config::NodeConfig;
 use dsync_core::lock::Batch;
 use dsync_core::name::Name;
-use dsync_core::node::{DirectoryEntry, Hello, Role};
+use dsync_core::node::{DirectoryEntry, Hello};
 use dsync_core::raft::formation;
 use dsync_core::{Code, Effect, Fault};
 use tokio::time::Instant;
@@ -245,23 +244,7 @@ impl NodeService {
 
     async fn dial_check(&self, address: &str) -> DialReport {
         let hail = Hailer::new(&self.parts.me.config.node_id).hail(HailPlane::Client);
-        let begun = Instant::now();
-        let met = dial(&self.parts.net, address, &hail, DIAL_CHECK).await;
-        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match met {
-            Ok(greeted) => DialReport {
-                class: "ok".to_owned(),
-                detail: format!("{} ({})", greeted.greeting.id, greeted.greeting.role),
-                node: Some(greeted.greeting.id),
-                elapsed_ms,
-            },
-            Err(error) => DialReport {
-                class: error.class.as_str().to_owned(),
-                detail: error.to_string(),
-                node: None,
-                elapsed_ms,
-            },
-        }
+        dsync::dial::check(&self.parts.net, address, &hail, DIAL_CHECK).await
     }
 
     async fn info(&self) -> NodeInfo {
@@ -392,9 +375,4 @@ impl PeerHandler for NodeService {
     ) -> Result<RaftReply, Fault> {
         self.parts.raft.call(to, request).await
     }
-}
-
-/// The roles that this build has.
-pub fn is_built(role: Role) -> bool {
-    matches!(role, Role::Lock)
 }

@@ -1,13 +1,15 @@
 //! From the command line to a running node.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use dsync_core::config::Refused;
 
 use crate::args::{Args, Command, NodeArgs};
-use crate::config::{self, Loaded};
+use crate::config;
 use crate::telemetry::{self, Telemetry};
-use crate::{exit, report, run};
+use crate::telemetry::Recent;
+use crate::{demo, dev, exit, report, run};
 
 const NO_FILE: &str = "no --env-file was given; `dsd --env-file envs/lock_node1.env --node-type \
                        lock` starts a node that comes with dsync, `dsd dev` a whole cluster";
@@ -16,8 +18,8 @@ const NO_FILE: &str = "no --env-file was given; `dsd --env-file envs/lock_node1.
 pub fn start(args: Args) -> ExitCode {
     match args.command {
         None => node(&args.node),
-        Some(Command::Dev(dev)) => run::dev(&dev),
-        Some(Command::Demo) => run::demo(),
+        Some(Command::Dev(dev)) => cluster("info", async |recent| dev::run(&dev, recent).await),
+        Some(Command::Demo) => cluster("error", demo::run),
         Some(Command::Healthcheck(check)) => crate::healthcheck::run(&check),
     }
 }
@@ -55,12 +57,22 @@ fn node(args: &NodeArgs) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!(place = warning.place, "{}", warning.message);
     }
-    in_runtime(loaded, Telemetry::new(recent))
+    in_runtime(run::run(loaded, Telemetry::new(recent)))
 }
 
-fn in_runtime(loaded: Loaded, telemetry: Telemetry) -> ExitCode {
+/// Runs what needs a whole cluster in this process, with that much of a log.
+fn cluster(level: &str, work: impl AsyncFnOnce(Recent) -> ExitCode) -> ExitCode {
+    let mut config = dev::lock_node(0, &[], Path::new(""));
+    level.clone_into(&mut config.log_level);
+    match telemetry::init(&config) {
+        Ok(recent) => in_runtime(work(recent)),
+        Err(error) => fail(exit::INTERNAL, error),
+    }
+}
+
+fn in_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run::run(loaded, telemetry)),
+        Ok(runtime) => runtime.block_on(work),
         Err(error) => fail(exit::INTERNAL, format_args!("cannot start the runtime: {error}")),
     }
 }

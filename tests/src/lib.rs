@@ -11,3 +11,4 @@ pub mod load;
 pub mod process;
 pub mod sim;
 pub mod source;
+pub mod wire;

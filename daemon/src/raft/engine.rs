@@ -10,15 +10,16 @@ use dsync_core::raft::LeaderClock;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::impls::ProgressResponder;
-use openraft::{Config, Raft, ReadPolicy, SnapshotPolicy};
+use openraft::{Config, Instant as _, Raft, ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::log::LogStore;
+use super::log::{LogStore, LogWatch};
 use super::machine::{AppliedState, Machine, Piece, Response, Shared, StateMachine, Stored};
-use super::network::{PeerNetworkFactory, Transport};
+use super::network::PeerNetworkFactory;
 use super::snapshot::SnapshotStore;
+use super::transport::Transport;
 use super::types::{Proposal, RaftNode, TypeConfig};
 
 /// The metrics that openraft publishes.
@@ -75,7 +76,7 @@ struct Inner<M: Machine> {
     raft: Raft<TypeConfig, StateMachine<M>>,
     shared: Arc<Shared<M>>,
     transport: Arc<Transport>,
-    log: LogStore,
+    log: LogWatch,
     clock: Mutex<Option<(u64, LeaderClock)>>,
     nonce: AtomicU64,
     started: Instant,
@@ -124,11 +125,12 @@ impl<M: Machine> Engine<M> {
                 shared.saw_time(t_ms);
             }
         }));
+        let watch = log.watch();
         let raft = Raft::new(
             transport.raft_id(),
             raft_config(&timers)?,
             PeerNetworkFactory::new(Arc::clone(&transport)),
-            log.clone(),
+            log,
             StateMachine(Arc::clone(&shared)),
         )
         .await
@@ -137,7 +139,7 @@ impl<M: Machine> Engine<M> {
             raft,
             shared,
             transport,
-            log,
+            log: watch,
             clock: Mutex::new(None),
             nonce: AtomicU64::new(1),
             started: Instant::now(),
@@ -156,8 +158,8 @@ impl<M: Machine> Engine<M> {
         &self.inner.raft
     }
 
-    /// The log store.
-    pub fn log(&self) -> &LogStore {
+    /// How the log stands.
+    pub fn log(&self) -> &LogWatch {
         &self.inner.log
     }
 
@@ -250,7 +252,7 @@ impl<M: Machine> Engine<M> {
         self.inner
             .raft
             .write(proposal)
-            .with_leader(openraft::impls::leader_id_std::CommittedLeaderId::new(leader))
+            .with_leader(leader)
             .responder(responder)
             .await
             .map_err(|fatal| NotDone::Stopped(fatal.to_string()))?;
@@ -353,7 +355,10 @@ async fn first_of<R>(
             Ok(Err(ClientWriteError::ChangeMembershipError(error))) => {
                 Err(NotDone::Refused(error.to_string()))
             }
-            Err(_) => Err(NotDone::NotLeader(None)),
+            Ok(Err(
+                ClientWriteError::LogEntryDiscarded(_) | ClientWriteError::PreconditionFailed(_),
+            ))
+            | Err(_) => Err(NotDone::NotLeader(None)),
         },
     }
 }

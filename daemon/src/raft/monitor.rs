@@ -6,6 +6,7 @@ use dsync_core::node::RaftId;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use super::engine::Engine;
 use super::machine::Machine;
@@ -27,7 +28,7 @@ pub struct Leadership {
 /// Follows the engine until it stops.
 pub fn follow<M: Machine>(engine: Engine<M>) -> watch::Receiver<Leadership> {
     let (sender, receiver) = watch::channel(Leadership::default());
-    tokio::spawn(async move {
+    let following = async move {
         let mut metrics = engine.raft().metrics();
         loop {
             let now = observe(&engine);
@@ -45,7 +46,8 @@ pub fn follow<M: Machine>(engine: Engine<M>) -> watch::Receiver<Leadership> {
                 return;
             }
         }
-    });
+    };
+    tokio::spawn(following.in_current_span());
     receiver
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dsync::api::{Probe, RaftStatus, Replication};
 use dsync_core::node::{Hello, RaftId};
 use dsync_core::{Code, Fault};
-use openraft::ServerState;
+use openraft::{Instant as _, ServerState};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
@@ -15,6 +15,14 @@ use super::types::LogId;
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn flushed_index<M: Machine>(engine: &Engine<M>) -> u64 {
+    index(engine.log().status().flushed.as_ref())
 }
 
 fn index(id: Option<&LogId>) -> u64 {
@@ -34,7 +42,7 @@ pub fn status<M: Machine>(engine: &Engine<M>, me: &Hello, waiting_for: &str) -> 
             id,
         )
     };
-    let flush = engine.log().flush_stats();
+    let flush = engine.log().status().sync;
     let vote = m.vote;
     RaftStatus {
         node: me.node.to_string(),
@@ -46,7 +54,7 @@ pub fn status<M: Machine>(engine: &Engine<M>, me: &Hello, waiting_for: &str) -> 
         vote: (m.current_term > 0).then(|| (vote.leader_id().voted_for, vote.is_committed())),
         leader: m.current_leader.map(|id| transport.name_of(id)),
         last_log_index: m.last_log_index.unwrap_or(0),
-        flushed: engine.log().flushed_index(),
+        flushed: flushed_index(engine),
         committed: index(m.local_committed.as_ref()),
         applied: index(m.last_applied.as_ref()),
         snapshot: index(m.snapshot.as_ref()),
@@ -59,8 +67,8 @@ pub fn status<M: Machine>(engine: &Engine<M>, me: &Hello, waiting_for: &str) -> 
             .then(|| transport.leader_heard().map(|(_, at)| millis(at.elapsed())))
             .flatten(),
         replication: replication(engine, &m),
-        fsync_p50_us: flush.p50_us,
-        fsync_p99_us: flush.p99_us,
+        fsync_p50_us: micros(flush.p50),
+        fsync_p99_us: micros(flush.p99),
         elections_last_minute: transport.elections().last_minute(),
         last_election: transport.elections().last(),
         fingerprint: me.fingerprint,
@@ -144,7 +152,7 @@ pub async fn probe<M: Machine>(
     within: Duration,
 ) -> Result<Probe, Fault> {
     let begun = Instant::now();
-    let micros = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let since = || micros(begun.elapsed());
     let (term, _) = engine
         .leader_time()
         .ok_or_else(|| Fault::unavailable("this node does not lead: ask the leader"))?;
@@ -162,18 +170,18 @@ pub async fn probe<M: Machine>(
             biased;
             done = &mut proposed => {
                 done.map_err(|e| Fault { code: Code::Unavailable, ..Fault::unknown(e.to_string()) })?;
-                break micros();
+                break since();
             }
             _ = changes.changed() => {}
             () = tokio::time::sleep(Duration::from_millis(1)) => {}
         }
         let m = engine.metrics();
-        if engine.log().flushed_index() >= index {
-            flushed_us.get_or_insert_with(micros);
+        if flushed_index(engine) >= index {
+            flushed_us.get_or_insert_with(since);
         }
-        note_acks(engine, &m, index, micros(), &mut acked_us);
+        note_acks(engine, &m, index, since(), &mut acked_us);
         if m.cluster_committed.as_ref().is_some_and(|id| id.index() >= index) {
-            committed_us.get_or_insert_with(micros);
+            committed_us.get_or_insert_with(since);
         }
         if Instant::now() >= deadline {
             return Err(probe_timeout(index, flushed_us, &acked_us, committed_us));

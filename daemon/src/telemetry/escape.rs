@@ -60,3 +60,33 @@ fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_event_is_one_line() {
+        for hostile in
+            ["a\nb", "a\r\n2026 ERROR forged", "\u{1b}[2J", "\u{9b}31m", "\u{2028}x", "\u{202e}x"]
+        {
+            let mut out = Vec::new();
+            let event = format!("INFO name={hostile}\n");
+            let written = Escaping::new(&mut out, LogFormat::Text).write(event.as_bytes()).unwrap();
+            assert_eq!(written, event.len());
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.lines().count(), 1, "{text:?}");
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(!line.chars().any(is_unsafe), "{line:?}");
+        }
+        assert_eq!(escape("plain é \\n", LogFormat::Text), "plain é \\n");
+        assert_eq!(escape("\u{9b}", LogFormat::Json), "\\u009b");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_written_too() {
+        let mut out = Vec::new();
+        Escaping::new(&mut out, LogFormat::Text).write_all(b"a\xffb\n").unwrap();
+        assert_eq!(out, "a\u{fffd}b\n".as_bytes());
+    }
+}

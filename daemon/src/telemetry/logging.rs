@@ -52,6 +52,15 @@ fn panic_words(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
+/// A bare level is that of our own lines: what the libraries below say at `info` is for those who
+/// build on them. A level that names targets stands as it is.
+fn quiet_libraries(level: &str) -> String {
+    if level.contains(['=', ',']) {
+        return level.to_owned();
+    }
+    format!("{level},openraft=error,tarpc=error")
+}
+
 /// The subscriber that [`init`] installs, with another writer than stderr.
 fn subscriber<W, M>(
     config: &NodeConfig,
@@ -62,7 +71,7 @@ where
     W: io::Write,
     M: Fn() -> W + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&config.log_level).map_err(|error| CannotLog::Filter {
+    let filter = EnvFilter::try_new(quiet_libraries(&config.log_level)).map_err(|error| CannotLog::Filter {
         level: config.log_level.clone(),
         why: error.to_string(),
     })?;
@@ -81,4 +90,105 @@ where
     Ok(tracing_subscriber::registry()
         .with(recent.with_filter(LevelFilter::WARN))
         .with(lines.with_filter(filter)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dsync_core::config::{EnvFile, EnvLine, Inputs, resolve};
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// What a subscriber with these settings writes while `events` runs, and what it keeps.
+    fn logged(settings: &[(&str, &str)], events: impl FnOnce()) -> (String, Recent) {
+        let base = [("NODE_ID", "n"), ("NODE_TYPE", "lock"), ("NODE_PORT", "1")];
+        let lines = base
+            .iter()
+            .chain(settings)
+            .map(|(key, value)| EnvLine { number: 1, key: (*key).into(), value: (*value).into() })
+            .collect();
+        let files = vec![EnvFile { name: "t".to_owned(), lines }];
+        let config = resolve(Inputs { files, ..Inputs::default() }).unwrap().config;
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let recent = Recent::default();
+        let writer = {
+            let out = Arc::clone(&out);
+            move || Sink(Arc::clone(&out))
+        };
+        let subscriber = subscriber(&config, recent.clone(), writer).unwrap();
+        tracing::subscriber::with_default(subscriber, events);
+        let text = String::from_utf8(out.lock().clone()).unwrap();
+        (text, recent)
+    }
+
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const HOSTILE: &str = "x\n2026-01-01T00:00:00Z ERROR forged\r\u{1b}[31m\u{9b}m";
+
+    #[test]
+    fn a_hostile_name_cannot_forge_a_line() {
+        let (text, recent) = logged(&[], || {
+            tracing::warn!(lock = HOSTILE, owner = ?HOSTILE, "refused {HOSTILE}");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
+        let kept = recent.list();
+        assert_eq!(kept.len(), 1);
+        assert!(kept[0].contains("WARN refused x\\n2026"), "{kept:?}");
+        assert!(!kept[0].chars().any(char::is_control), "{kept:?}");
+    }
+
+    #[test]
+    fn json_lines_are_json_whatever_is_in_them() {
+        let (text, _) = logged(&[("LOG_FORMAT", "json")], || {
+            tracing::info!(lock = HOSTILE, term = 7, "refused");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(event["lock"], HOSTILE);
+        assert_eq!(event["term"], 7);
+        assert_eq!(event["message"], "refused");
+        assert_eq!(event["level"], "INFO");
+        assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
+    }
+
+    #[test]
+    fn the_level_decides_what_is_written_but_not_what_is_kept() {
+        let (text, recent) = logged(&[("LOG_LEVEL", "off")], || {
+            tracing::error!("lost");
+            tracing::info!("fine");
+        });
+        assert_eq!(text, "");
+        assert_eq!(recent.list().len(), 1);
+        let (text, _) = logged(&[("LOG_LEVEL", "warn,dsd=debug")], || {
+            tracing::debug!("ours");
+            tracing::info!(target: "openraft", "theirs");
+        });
+        assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn the_last_fifty_warnings_are_kept_and_none_is_long() {
+        let (_, recent) = logged(&[("LOG_LEVEL", "off")], || {
+            for number in 0..60 {
+                tracing::warn!(number, long = "é".repeat(10_000), "warning");
+            }
+        });
+        let kept = recent.list();
+        assert_eq!(kept.len(), 50);
+        assert!(kept[0].contains("number=10 ") && kept[49].contains("number=59 "));
+        assert!(kept.iter().all(|line| line.chars().count() == 513));
+    }
 }

@@ -243,3 +243,82 @@ impl Drop for ConnectionGuard {
         self.open.dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<'a>(page: &'a str, name: &str) -> &'a str {
+        page.lines().find(|line| line.starts_with(name)).unwrap_or("missing")
+    }
+
+    #[test]
+    fn every_metric_is_on_the_page_from_the_start() {
+        let page = Metrics::new().encode().unwrap();
+        for name in [
+            "dsync_build_info{version=",
+            "dsync_connections{plane=\"client\"} 0",
+            "dsync_connections_refused_total 0",
+            "dsync_raft_state{state=\"forming\"} 1",
+            "dsync_raft_state{state=\"leader\"} 0",
+            "dsync_raft_term 0",
+            "dsync_raft_committed_index 0",
+            "dsync_raft_applied_index 0",
+            "dsync_raft_leader_changes_total 0",
+            "dsync_raft_elections_total{reason=\"leader_silent\"} 0",
+            "dsync_raft_fsync_duration_seconds_count 0",
+            "dsync_lock_sessions 0",
+            "dsync_lock_locks 0",
+            "dsync_lock_waiters 0",
+            "dsync_lock_grants_total 0",
+            "dsync_lock_expirations_total{what=\"session\"} 0",
+        ] {
+            assert!(line(&page, name).starts_with(name), "{name} in\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_happens_is_counted() {
+        let metrics = Metrics::new();
+        let first = metrics.connection(Plane::Client);
+        let second = metrics.connection(Plane::Client);
+        drop(first);
+        assert_eq!(metrics.open_connections(Plane::Client), 1);
+        drop(second);
+        assert_eq!(metrics.open_connections(Plane::Client), 0);
+        metrics.request(RequestKind::Acquire, Outcome::Ok, Duration::from_millis(3));
+        metrics.request(RequestKind::Acquire, Outcome::WouldBlock, Duration::from_secs(60));
+        metrics.fsync(Duration::from_micros(70));
+        metrics.raft_state(RaftState::Leader);
+        metrics.election(ElectionReason::LeaderSilent);
+        metrics.expired(Expired::Session, 7);
+        metrics.expired(Expired::Session, 0);
+        let page = metrics.encode().unwrap();
+        for expected in [
+            "dsync_requests_total{kind=\"acquire\",outcome=\"ok\"} 1",
+            "dsync_requests_total{kind=\"acquire\",outcome=\"would_block\"} 1",
+            "dsync_request_duration_seconds_bucket{le=\"0.0032\",kind=\"acquire\"} 1",
+            "dsync_request_duration_seconds_bucket{le=\"+Inf\",kind=\"acquire\"} 2",
+            "dsync_raft_fsync_duration_seconds_bucket{le=\"0.0001\"} 1",
+            "dsync_raft_state{state=\"forming\"} 0",
+            "dsync_raft_state{state=\"leader\"} 1",
+            "dsync_raft_elections_total{reason=\"leader_silent\"} 1",
+            "dsync_lock_expirations_total{what=\"session\"} 7",
+        ] {
+            assert_eq!(line(&page, expected), expected, "{page}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_series_has_a_bound() {
+        let metrics = Metrics::new();
+        for kind in RequestKind::ALL {
+            for outcome in Outcome::ALL {
+                metrics.request(*kind, *outcome, Duration::ZERO);
+            }
+        }
+        let series = metrics.encode().unwrap().lines().filter(|l| !l.starts_with('#')).count();
+        assert!(series < 700, "{series}");
+    }
+}

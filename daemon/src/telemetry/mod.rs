@@ -2,6 +2,8 @@
 
 mod escape;
 mod http;
+#[cfg(test)]
+mod http_tests;
 mod labels;
 mod logging;
 mod metrics;

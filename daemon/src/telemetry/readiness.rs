@@ -43,3 +43,22 @@ impl Readiness {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscriber_hears_of_changes_only() {
+        let readiness = Readiness::new("starting");
+        let mut seen = readiness.subscribe();
+        assert_eq!(readiness.reason().as_deref(), Some("starting"));
+        readiness.set_not_ready("starting");
+        assert!(!seen.has_changed().unwrap());
+        readiness.clone().set_ready();
+        assert!(seen.has_changed().unwrap());
+        assert_eq!(seen.borrow_and_update().as_deref(), None);
+        readiness.set_not_ready("no leader");
+        assert_eq!(readiness.reason().as_deref(), Some("no leader"));
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dsync::api::{Answer, Head, LockReply, LockRequest};
 use dsync_core::config::NodeConfig;
-use dsync_core::lock::{LockMachine, Outcome, Request, RequestKey, Settings};
+use dsync_core::lock::{Request, RequestKey, Settings, check};
 use dsync_core::{Code, Effect, Fault};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -82,7 +82,7 @@ impl LockRole {
         within: Duration,
     ) -> Answer<LockReply> {
         if let LockRequest::Do(request) = &request
-            && let Err(fault) = LockMachine::check(request)
+            && let Err(fault) = check(request)
         {
             return self.forwarder.answer(Err(fault));
         }
@@ -211,27 +211,4 @@ fn worse(known: Fault, new: Fault) -> Fault {
 /// The node asked is not the leader either.
 fn asks_elsewhere(answer: &Answer<LockReply>) -> bool {
     answer.result.as_ref().is_err_and(|f| f.retryable && f.code == Code::Unavailable)
-}
-
-/// True for outcomes that a lock service answers with a fault elsewhere; used by metrics.
-pub(crate) fn outcome_label(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::SessionOpened { .. } => "session_opened",
-        Outcome::SessionClosed => "session_closed",
-        Outcome::Granted(_) => "granted",
-        Outcome::Queued { .. } => "queued",
-        Outcome::WouldBlock { .. } => "would_block",
-        Outcome::Timeout => "timeout",
-        Outcome::Deadlock(_) => "deadlock",
-        Outcome::Wounded { .. } => "wounded",
-        Outcome::Cancelled => "cancelled",
-        Outcome::Released { .. } => "released",
-        Outcome::Renewed { .. } => "renewed",
-        Outcome::Converted(_) => "converted",
-        Outcome::SessionExpired => "session_expired",
-        Outcome::NotHolder { .. } => "not_holder",
-        Outcome::LimitReached(_) => "limit_reached",
-        Outcome::StaleSeq => "stale_seq",
-        Outcome::Invalid(_) => "invalid",
-    }
 }

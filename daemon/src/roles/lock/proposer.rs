@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::state::LockState;
 use crate::raft::{Engine, Leadership, NotDone};
@@ -67,7 +68,7 @@ impl Proposer {
             opened_term: None,
             ticked: None,
         };
-        tokio::spawn(task.run());
+        tokio::spawn(task.run().in_current_span());
         Self { jobs }
     }
 

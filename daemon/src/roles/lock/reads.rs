@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dsync::api::{LockReply, LockRequest};
-use dsync_core::lock::{Lookup, RequestKey};
+use dsync_core::lock::{Aged, Lookup, RequestKey};
 use dsync_core::Fault;
 use tokio::time::Instant;
 
@@ -34,19 +34,22 @@ impl LockRole {
             request => {
                 let look = |state: &super::LockState| {
                     let m = &state.machine;
+                    let age = now.saturating_sub(m.now_ms());
                     match request {
-                        LockRequest::Get { lock } => LockReply::Lock(m.get(now, lock.as_str())),
+                        LockRequest::Get { lock } => {
+                            LockReply::Lock(m.get(lock.as_str()).aged(age))
+                        }
                         LockRequest::List { prefix, waiting, after, limit } => {
-                            let after = after.as_ref().map(|name| name.as_str());
-                            let limit = page(*limit);
-                            let (items, more) = m.list(now, prefix, *waiting, after, limit);
-                            LockReply::Locks { items, more }
+                            let (items, more) =
+                                m.list(prefix, *waiting, after.as_ref(), page(*limit));
+                            LockReply::Locks { items: items.aged(age), more }
                         }
                         LockRequest::Validate { lock, token } => {
-                            LockReply::Valid(m.validate(now, lock.as_str(), *token))
+                            LockReply::Valid(m.validate(lock.as_str(), *token).aged(age))
                         }
                         LockRequest::Sessions { after, limit } => {
-                            LockReply::Sessions(m.sessions(now, *after, page(*limit)))
+                            let (items, _) = m.sessions(*after, page(*limit));
+                            LockReply::Sessions(items.aged(age))
                         }
                         _ => LockReply::WaitGraph(m.wait_graph()),
                     }

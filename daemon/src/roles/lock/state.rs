@@ -2,18 +2,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 
-use dsync_core::lock::{Applied, At, Batch, Event, LockMachine, Lookup, Outcome, RequestKey};
+use dsync_core::lock::{Applied, At, Batch, Event, EventKind, LockMachine, Lookup, Outcome, RequestKey, Snapshot};
 use tokio::sync::{oneshot, watch};
 
 use crate::raft::Machine;
+use crate::telemetry::{Expired, Metrics};
 
 /// Events kept for watchers; who falls behind further begins anew with a listing.
 const EVENTS_KEPT: usize = 16_384;
 
 /// The replicated lock state and what of it lives only in this process.
 #[derive(Debug)]
-pub(super) struct LockState {
+pub struct LockState {
+    metrics: Arc<Metrics>,
     pub(super) machine: LockMachine,
     waiting: HashMap<RequestKey, Vec<oneshot::Sender<Outcome>>>,
     events: VecDeque<Event>,
@@ -32,8 +35,10 @@ pub(super) enum Awaited {
 }
 
 impl LockState {
-    pub(super) fn new() -> Self {
+    /// An empty state; `metrics` follow it.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
+            metrics,
             machine: LockMachine::new(),
             waiting: HashMap::new(),
             events: VecDeque::new(),
@@ -112,6 +117,7 @@ impl LockState {
             }
             self.events.push_back(event.clone());
         }
+        self.count(applied);
         self.applied.send_replace(index);
         let deadline = self.machine.next_deadline();
         self.deadline.send_if_modified(|known| {
@@ -120,6 +126,49 @@ impl LockState {
             changed
         });
     }
+}
+
+impl LockState {
+    fn count(&self, applied: &Applied) {
+        for event in &applied.events {
+            match &event.kind {
+                EventKind::Granted { .. } => {
+                    self.metrics.grants.inc();
+                }
+                EventKind::SessionExpired { .. } => self.metrics.expired(Expired::Session, 1),
+                EventKind::Released { .. } | EventKind::Revoke { .. } | EventKind::Deadlock(_) => {}
+            }
+        }
+        let counts = self.machine.counts();
+        let level = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        self.metrics.sessions.set(level(counts.sessions));
+        self.metrics.locks.set(level(counts.locks));
+        self.metrics.waiters.set(level(counts.tickets));
+    }
+
+    /// Puts another state in place of this one; who waits goes on waiting, or has an answer.
+    fn replace(&mut self, machine: LockMachine) {
+        self.machine = machine;
+        // What happened before is not known event by event: watchers begin anew.
+        self.events.clear();
+        self.events_from = u64::MAX;
+        self.deadline.send_replace(self.machine.next_deadline());
+        for (key, waiters) in std::mem::take(&mut self.waiting) {
+            if let Lookup::Done(outcome) = self.machine.lookup(&key) {
+                for waiter in waiters {
+                    drop(waiter.send(outcome.clone()));
+                }
+            } else {
+                self.waiting.insert(key, waiters);
+            }
+        }
+    }
+}
+
+fn read_snapshot(bytes: &[u8]) -> io::Result<Snapshot> {
+    postcard::from_bytes(bytes).map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("lock snapshot: {error}"))
+    })
 }
 
 impl Machine for LockState {
@@ -133,31 +182,17 @@ impl Machine for LockState {
     }
 
     fn snapshot(&self) -> io::Result<Vec<u8>> {
-        postcard::to_stdvec(&self.machine.snapshot()).map_err(io::Error::other)
+        postcard::to_stdvec(&self.machine.snapshot_ref()).map_err(io::Error::other)
     }
 
     fn restore(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let snapshot = postcard::from_bytes(bytes).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("lock snapshot: {error}"))
-        })?;
-        self.machine = LockMachine::restore(snapshot)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-        // What happened before is not known event by event: watchers begin anew.
-        self.events.clear();
-        self.events_from = u64::MAX;
-        self.deadline.send_replace(self.machine.next_deadline());
-        for (key, waiters) in std::mem::take(&mut self.waiting) {
-            match self.machine.lookup(&key) {
-                Lookup::Done(outcome) => {
-                    for waiter in waiters {
-                        drop(waiter.send(outcome.clone()));
-                    }
-                }
-                _ => {
-                    self.waiting.insert(key, waiters);
-                }
-            }
-        }
+        self.replace(LockMachine::restore(read_snapshot(bytes)?).map_err(io::Error::other)?);
+        Ok(())
+    }
+
+    fn restore_backup(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let snapshot = read_snapshot(bytes)?.restored_from_backup().map_err(io::Error::other)?;
+        self.replace(LockMachine::restore(snapshot).map_err(io::Error::other)?);
         Ok(())
     }
 

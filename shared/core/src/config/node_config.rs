@@ -145,6 +145,15 @@ impl NodeConfig {
         host_port(host, self.port)
     }
 
+    /// Where this machine itself reaches the node, `host:port`.
+    pub fn dial_self(&self) -> String {
+        match self.host.as_str() {
+            "0.0.0.0" => host_port("127.0.0.1", self.port),
+            "::" => host_port("::1", self.port),
+            _ => self.listen(),
+        }
+    }
+
     /// This node and its peers as one sorted list in which `localhost` is written `127.0.0.1`, so
     /// that nodes which spell their configuration differently still compute the same list.
     pub fn members(&self) -> Vec<String> {

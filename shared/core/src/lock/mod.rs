@@ -1,6 +1,7 @@
 //! The lock service's state machine. (The specification goes here.)
 
 mod acquire;
+mod aged;
 mod check;
 mod command;
 mod convert;
@@ -22,6 +23,7 @@ mod snapshot;
 mod state;
 mod view;
 
+pub use aged::Aged;
 pub use check::check;
 pub use command::*;
 pub use machine::LockMachine;

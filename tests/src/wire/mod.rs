@@ -1,0 +1,7 @@
+//! A small service behind the real server, and a client that speaks bytes: for tests of the wire.
+
+mod raw;
+mod service;
+
+pub use raw::{Raw, frame, request_frame};
+pub use service::{Seen, Service, TestServer, hail, name, net};
