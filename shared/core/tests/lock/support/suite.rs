@@ -23,9 +23,19 @@ pub(crate) const SETTINGS: Settings = Settings {
     min_ttl_ms: 1_200,
 };
 
+/// Who judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Judge {
+    /// The invariants, then the reference model and the snapshots.
+    #[default]
+    All,
+    /// The invariants alone.
+    Invariants,
+}
+
 /// Runs a history; every entry is checked.
-pub(crate) fn run(history: &[Event]) -> Result<Run, Violation> {
-    let mut run = Run::default();
+pub(crate) fn run(history: &[Event], judge: Judge) -> Result<Run, Violation> {
+    let mut run = Run { judge, ..Run::default() };
     let mut batch = Batch { settings: SETTINGS, ..Batch::default() };
     for event in history {
         let alone =
@@ -40,7 +50,8 @@ pub(crate) fn run(history: &[Event]) -> Result<Run, Violation> {
                 run.flush_now(&mut batch, u64::from(*clock_behind) * 10)?;
             }
             Op::Tick => run.flush_now(&mut batch, 0)?,
-            Op::Restore => run.restore()?,
+            Op::Restore if judge == Judge::All => run.restore()?,
+            Op::Restore => {}
             Op::Retry { .. } => {
                 // Time stands still: whatever happens is the repetition's doing.
                 run.flush_now(&mut batch, 0)?;
@@ -60,6 +71,7 @@ pub(crate) fn run(history: &[Event]) -> Result<Run, Violation> {
 /// A run on its way.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
+    judge: Judge,
     pub(crate) machine: LockMachine,
     reference: Reference,
     clients: Clients,
@@ -99,6 +111,16 @@ impl Run {
         let applied = self.machine.apply(at, batch);
         self.seen.count(&applied);
         self.checkers.check(at, batch, &applied, &self.machine)?;
+        self.clients.hear(batch, &applied);
+        if self.judge == Judge::All {
+            self.compare(at, batch, &applied)?;
+        }
+        batch.requests.clear();
+        batch.keep_alives.clear();
+        Ok(())
+    }
+
+    fn compare(&mut self, at: At, batch: &Batch, applied: &Applied) -> Result<(), Violation> {
         let mut expected = self.reference.apply(at, batch);
         let mut got = applied.clone();
         blur(&mut expected);
@@ -106,11 +128,7 @@ impl Run {
         same("what was done", &got, &expected)?;
         same("the locks", &self.machine.list("", false, None, 1_000).0, &self.reference.locks())?;
         let sessions = self.machine.sessions(SessionId(0), 1_000).0;
-        same("the sessions", &sessions, &self.reference.sessions())?;
-        self.clients.hear(batch, &applied);
-        batch.requests.clear();
-        batch.keep_alives.clear();
-        Ok(())
+        same("the sessions", &sessions, &self.reference.sessions())
     }
 
     /// A machine restored from a snapshot is the machine, down to its indices.

@@ -45,6 +45,7 @@ pub(crate) struct Checkers {
     last_token: Token,
     leases: BTreeMap<SessionId, (u64, u64)>,
     held: Vec<Shadow>,
+    granted: BTreeMap<Token, (SessionId, Name)>,
     revoked: BTreeMap<Token, u64>,
     pending: BTreeMap<RequestKey, Waiting>,
     decided: BTreeMap<RequestKey, Outcome>,
@@ -132,6 +133,7 @@ impl Checkers {
                     }
                 }
                 self.held.push(new.clone());
+                self.granted.insert(new.token, (*session, owner.clone()));
                 let at: Vec<Mode> =
                     self.held.iter().filter(|s| s.lock == new.lock).map(|s| s.mode).collect();
                 if !fit(&at) {

@@ -45,10 +45,10 @@ impl Checkers {
                 Waiting { session, owner: owner.clone() }
             }
             Command::Convert { token, .. } => {
-                let Some(held) = self.held.iter().find(|s| s.token == *token) else {
-                    return Ok(());
+                let Some((session, owner)) = self.granted.get(token) else {
+                    return Err(violation("L8", format!("{request:?} converts no grant")));
                 };
-                Waiting { session: held.session, owner: held.owner.clone() }
+                Waiting { session: *session, owner: owner.clone() }
             }
             _ => return Err(violation("L8", format!("{request:?} cannot wait"))),
         };
