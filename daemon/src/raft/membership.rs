@@ -81,7 +81,9 @@ impl<M: Machine> Members<M> {
             })
             .collect();
         let names: Vec<&str> = members.values().map(|n| n.node.as_str()).collect();
-        let cluster = ClusterId(self.seed | 1);
+        // A crash may have come between the name and the forming: the name stays.
+        let kept = self.identity.lock().cluster();
+        let cluster = kept.unwrap_or(ClusterId(self.seed | 1));
         if let Err(error) = self.identity.lock().join(cluster) {
             tracing::error!(%error, "cannot write the cluster's id to DATA_DIR");
             return;
