@@ -26,14 +26,7 @@ pub(crate) fn main() -> ExitCode {
             return failure.exit.into();
         }
     };
-    let style = Style {
-        color: settings.color,
-        no_color: settings.no_color,
-        quiet: settings.quiet,
-        verbose: settings.verbose,
-        no_progress: settings.no_progress,
-    };
-    let out = Output::new(settings.output, style);
+    let out = Output::new(settings.output, settings.style);
     let ctx = Ctx::new(settings, out);
     let exit = commands::run(cli.command, &ctx);
     let exit = exit.unwrap_or_else(|failure| {

@@ -245,7 +245,7 @@ mod tests {
         let silent =
             Said::<u8> { known: known(Some("a"), "h:1"), answer: Err(Fault::unavailable("x")) };
         let good = Said::<u8> { known: known(Some("a"), "h:9"), answer: Ok(1) };
-        let kept = without_doubles(vec![good.clone(), silent.clone()]);
+        let kept = without_doubles(vec![good, silent]);
         assert_eq!(kept.len(), 1);
         assert!(kept.first().unwrap().answer.is_ok());
     }

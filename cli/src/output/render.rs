@@ -113,7 +113,13 @@ fn drawn(cell: &Cell, side: CellAlignment, color: bool) -> Drawn {
     match cell {
         Cell::State(_, Mood::Good) if color => drawn.fg(Color::Green),
         Cell::State(_, Mood::Bad) if color => drawn.fg(Color::Red),
-        _ => drawn,
+        Cell::State(..)
+        | Cell::Text(_)
+        | Cell::Number(_)
+        | Cell::Decimal(..)
+        | Cell::Ms(_)
+        | Cell::Us(_)
+        | Cell::None => drawn,
     }
 }
 
@@ -135,6 +141,8 @@ fn human_cell(cell: &Cell) -> String {
 fn plain_cell(cell: &Cell) -> String {
     match cell {
         Cell::Ms(number) | Cell::Us(number) => number.to_string(),
-        other => human_cell(other),
+        Cell::Text(_) | Cell::State(..) | Cell::Number(_) | Cell::Decimal(..) | Cell::None => {
+            human_cell(cell)
+        }
     }
 }
