@@ -68,11 +68,14 @@ pub(crate) fn usage_failure(error: &clap::Error) -> Failure {
     let (message, rest) = body.split_once("\n\n").unwrap_or((body, ""));
     let message: Vec<_> = message.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let tip = rest.lines().map(str::trim).find_map(|line| line.strip_prefix("tip: "));
-    let usage = match error.get(ContextKind::Usage) {
-        Some(value) => value.to_string(),
-        None => "Usage: dsctl --help".to_owned(),
+    let usage = error
+        .get(ContextKind::Usage)
+        .map(|value| value.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" "));
+    let hint = match (tip, usage) {
+        (Some(tip), Some(usage)) => format!("{tip}; {usage}"),
+        (Some(tip), None) => tip.to_owned(),
+        (None, Some(usage)) => usage,
+        (None, None) => "the same command with --help explains its arguments".to_owned(),
     };
-    let usage = usage.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let hint = tip.map_or_else(|| usage.clone(), |tip| format!("{tip}; {usage}"));
     Failure::usage(message.join(" ")).hint(hint)
 }

@@ -18,7 +18,10 @@ pub(super) fn table(view: &View, color: bool) -> String {
                 let cells: Vec<_> = cells.iter().map(human_cell).collect();
                 push_lines(&mut text, &cells.join("  "));
             }
-            Section::Note(note) => push_lines(&mut text, &human::printable(note)),
+            Section::Note(note) => {
+                text.push_str(human::printable(note).trim_end());
+                text.push('\n');
+            }
         }
     }
     text
