@@ -105,8 +105,7 @@ impl Elections {
     /// Elections that this node began in the last minute.
     pub fn last_minute(&self) -> u32 {
         let inner = self.inner.lock();
-        let recent =
-            inner.begun.iter().filter(|at| at.elapsed() < Duration::from_secs(60)).count();
+        let recent = inner.begun.iter().filter(|at| at.elapsed() < Duration::from_secs(60)).count();
         u32::try_from(recent).unwrap_or(u32::MAX)
     }
 

@@ -231,10 +231,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    async fn write(
-        &self,
-        stored: &Stored<&M::Command>,
-    ) -> Result<Response<M::Response>, NotDone> {
+    async fn write(&self, stored: &Stored<&M::Command>) -> Result<Response<M::Response>, NotDone> {
         let data = postcard::to_stdvec(stored)
             .map_err(|error| NotDone::Refused(format!("cannot encode the command: {error}")))?;
         if data.len() > COMMAND_MAX {
@@ -277,18 +274,15 @@ impl<M: Machine> Engine<M> {
         use openraft::errors::LinearizableReadError as E;
         let raft = &self.inner.raft;
         let ready = tokio::time::timeout(timeout, async {
-            let reading =
-                raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(|error| {
-                    match error {
-                        RaftError::APIError(E::ForwardToLeader(to)) => {
-                            NotDone::NotLeader(to.leader_id.zip(to.leader_node))
-                        }
-                        RaftError::APIError(E::QuorumNotEnough(e)) => {
-                            NotDone::NoQuorum(e.to_string())
-                        }
-                        RaftError::Fatal(fatal) => NotDone::Stopped(fatal.to_string()),
+            let reading = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(
+                |error| match error {
+                    RaftError::APIError(E::ForwardToLeader(to)) => {
+                        NotDone::NotLeader(to.leader_id.zip(to.leader_node))
                     }
-                })?;
+                    RaftError::APIError(E::QuorumNotEnough(e)) => NotDone::NoQuorum(e.to_string()),
+                    RaftError::Fatal(fatal) => NotDone::Stopped(fatal.to_string()),
+                },
+            )?;
             reading.await_ready(raft).await.map_err(|e| NotDone::Stopped(e.to_string()))
         });
         match ready.await {
@@ -329,10 +323,8 @@ impl<M: Machine> Drop for Forget<'_, M> {
     }
 }
 
-type Written = Result<
-    openraft::raft::ClientWriteResponse<TypeConfig>,
-    ClientWriteError<TypeConfig>,
->;
+type Written =
+    Result<openraft::raft::ClientWriteResponse<TypeConfig>, ClientWriteError<TypeConfig>>;
 
 /// The response once the entry is applied, or why it will not be.
 async fn first_of<R>(
@@ -374,8 +366,8 @@ impl<M: Machine> Inner<M> {
             let metrics = self.raft.metrics();
             let seen = metrics.borrow_watched();
             let leader = seen.current_leader.filter(|id| id != self.raft.node_id());
-            let node = leader
-                .and_then(|id| seen.membership_config.membership().get_node(&id).cloned());
+            let node =
+                leader.and_then(|id| seen.membership_config.membership().get_node(&id).cloned());
             NotDone::NotLeader(leader.zip(node))
         })
     }

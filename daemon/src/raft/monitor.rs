@@ -1,16 +1,23 @@
 //! Follows openraft's state: who leads, since when, and how elections ended.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use dsync_core::node::RaftId;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::engine::Engine;
 use super::machine::Machine;
 use super::types::RaftNode;
+
+/// Longest time between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How a stop that was asked for is told.
+const ON_REQUEST: &str = "it was asked to stop";
 
 /// Who leads, as this node knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +48,13 @@ pub fn follow<M: Machine>(engine: Engine<M>) -> watch::Receiver<Leadership> {
                 *known = now.clone();
                 true
             });
-            if now.stopped.is_some() || metrics.changed().await.is_err() {
+            // A leader is known when it is heard, which openraft does not announce.
+            let pause = tokio::time::sleep(LOOK_AGAIN);
+            let ended = tokio::select! {
+                changed = metrics.changed() => changed.is_err(),
+                () = pause => false,
+            };
+            if now.stopped.is_some() || ended {
                 tracing::debug!(term, "the raft engine is followed no longer");
                 return;
             }
@@ -57,19 +70,27 @@ fn observe<M: Machine>(engine: &Engine<M>) -> Leadership {
     let names: BTreeMap<RaftId, String> =
         membership.nodes().map(|(id, node)| (*id, node.node.clone())).collect();
     engine.transport().set_names(names);
+    // After a restart openraft names the leader of the vote on disk; it leads when it is heard.
+    let heard = engine.transport().leader_heard().map(|(id, _)| id);
     let leader = metrics
         .current_leader
+        .filter(|id| *id == metrics.id || Some(*id) == heard)
         .and_then(|id| membership.get_node(&id).map(|node| (id, node.clone())));
     Leadership {
         term: metrics.current_term,
         mine: metrics.state == ServerState::Leader,
         leader,
-        stopped: metrics.running_state.err().map(|fatal| fatal.to_string()),
+        stopped: metrics.running_state.err().map(|fatal| {
+            if fatal == Fatal::Stopped { ON_REQUEST.to_owned() } else { fatal.to_string() }
+        }),
     }
 }
 
 fn report<M: Machine>(engine: &Engine<M>, was: &Leadership, now: &Leadership) {
     if let Some(why) = &now.stopped {
+        if why == ON_REQUEST {
+            return;
+        }
         tracing::error!(reason = %why, "raft has stopped");
         return;
     }

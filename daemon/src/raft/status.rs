@@ -5,8 +5,8 @@ use std::time::Duration;
 use dsync::api::{Probe, RaftStatus, Replication};
 use dsync_core::node::{Hello, RaftId};
 use dsync_core::{Code, Fault};
-use openraft::{Instant as _, ServerState};
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{Instant as _, ServerState};
 use tokio::time::Instant;
 
 use super::engine::{Engine, Metrics};
@@ -87,8 +87,8 @@ fn state_name(m: &Metrics, initialized: bool) -> &'static str {
         ServerState::Leader => "leader",
         ServerState::Candidate => "candidate",
         ServerState::Follower => "follower",
-        _ if !initialized => "forming",
-        _ => "learner",
+        ServerState::Learner | ServerState::Shutdown if !initialized => "forming",
+        ServerState::Learner | ServerState::Shutdown => "learner",
     }
 }
 

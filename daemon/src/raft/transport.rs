@@ -182,8 +182,7 @@ impl Transport {
         bulk: bool,
         within: Duration,
     ) -> Result<PeerConnection, String> {
-        let address =
-            self.nodes.address_of(&member.node).unwrap_or_else(|| member.address.clone());
+        let address = self.nodes.address_of(&member.node).unwrap_or_else(|| member.address.clone());
         let plane = if bulk { Plane::Bulk } else { Plane::Peer };
         PeerConnection::open(&self.net, &address, &self.hailer.hail(plane), within)
             .await

@@ -9,6 +9,7 @@ use dsync::net::{Listener, Stream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::connect::connect;
 use super::counters::{Counters, count};
@@ -108,12 +109,13 @@ async fn accept<N: NodeHandler, P: PeerHandler>(
         let Some(place) = find_place(shared, from).await else { continue };
         number += 1;
         let (shared, connection) = (Arc::clone(shared), number);
-        tasks.spawn(async move {
+        let connecting = async move {
             tokio::select! {
                 () = connect(&shared, stream, from, place, connection) => {}
                 () = shared.kill.cancelled() => {}
             }
-        });
+        };
+        tasks.spawn(connecting.in_current_span());
     }
 }
 

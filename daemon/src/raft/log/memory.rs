@@ -53,8 +53,13 @@ impl Memory {
         }
     }
 
-    /// Checks that entries follow the last one without a hole, before anything is changed.
-    pub(super) fn check(&self, entries: &[Entry]) -> Result<(), LogError> {
+    /// Adds entries at the end: all of them, or none if that would leave a hole.
+    pub(super) fn append_all(&mut self, entries: Vec<Entry>) -> Result<(), LogError> {
+        self.check(&entries)?;
+        entries.into_iter().try_for_each(|entry| self.append(entry))
+    }
+
+    fn check(&self, entries: &[Entry]) -> Result<(), LogError> {
         let Some(first) = entries.first() else { return Ok(()) };
         self.check_next(first.log_id.index())?;
         for (before, after) in entries.iter().zip(entries.iter().skip(1)) {

@@ -38,6 +38,7 @@
 mod error;
 mod memory;
 mod mutant;
+mod pace;
 mod record;
 mod recover;
 mod segment;

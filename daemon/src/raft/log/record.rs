@@ -11,6 +11,8 @@ use super::mutant::{self, Mutant};
 pub(super) const HEADER: usize = 14;
 /// The format that is written; anything later is refused.
 pub(super) const FORMAT: u8 = 1;
+/// Room for any payload but entries.
+pub(super) const SMALL: usize = 64;
 /// Largest payload: what the peer plane takes in one frame.
 pub const RECORD_MAX: usize = 16 << 20;
 
@@ -120,9 +122,9 @@ pub(super) struct Found<'a> {
     pub(super) end: usize,
 }
 
-/// Encodes a payload and checks its size.
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, LogError> {
-    postcard::to_stdvec(value).map_err(LogError::Encode)
+/// Encodes a payload of about that size.
+pub(super) fn encode<T: Serialize>(value: &T, size: usize) -> Result<Vec<u8>, LogError> {
+    postcard::to_extend(value, Vec::with_capacity(size)).map_err(LogError::Encode)
 }
 
 /// Decodes the whole of a payload.

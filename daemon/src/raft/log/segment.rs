@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::LogError;
-use super::record::{self, Head, Kind};
+use super::record::{self, Head, Kind, SMALL};
 use crate::raft::fs::{Fs, FsFile};
 
 /// The first bytes of every segment.
@@ -55,7 +55,7 @@ impl Segment {
     pub(super) fn create(fs: &dyn Fs, dir: &Path, head: &Head) -> Result<Self, LogError> {
         let mut bytes = MAGIC.to_vec();
         let place = (head.sequence, bytes.len());
-        record::frame(&mut bytes, place, 0, Kind::Head, &record::encode(head)?)?;
+        record::frame(&mut bytes, place, 0, Kind::Head, &record::encode(head, SMALL)?)?;
         let body = bytes.len();
         Self::create_with(fs, dir, head.sequence, &bytes, body)
     }

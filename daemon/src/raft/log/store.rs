@@ -296,9 +296,9 @@ fn start(writer: Writer, kind: WriterKind, dir: &Path) -> Result<mpsc::Sender<Co
 }
 
 /// Encodes entries as records of about [`RECORD_AIM`] bytes.
-fn encode(entries: &[Entry]) -> Result<Vec<Vec<u8>>, LogError> {
-    let mut records = Vec::new();
-    let mut group = Vec::new();
+fn encode(entries: &[Entry]) -> Result<Vec<Change>, LogError> {
+    let mut changes = Vec::with_capacity(1);
+    let mut group = Vec::with_capacity(entries.len());
     let mut size = 0;
     for entry in entries {
         let weight = weight(entry);
@@ -306,18 +306,34 @@ fn encode(entries: &[Entry]) -> Result<Vec<Vec<u8>>, LogError> {
             let index = entry.log_id.index();
             return Err(LogError::TooLarge { index, size: weight, max: RECORD_MAX });
         }
-        if size + weight > RECORD_AIM && !group.is_empty() {
-            records.push(record::encode(&group)?);
-            group.clear();
+        if size + weight > RECORD_AIM {
+            close_group(&mut changes, &mut group, size)?;
             size = 0;
         }
         size += weight;
         group.push(entry_to_peer(entry));
     }
-    if !group.is_empty() {
-        records.push(record::encode(&group)?);
+    close_group(&mut changes, &mut group, size)?;
+    Ok(changes)
+}
+
+fn close_group(
+    changes: &mut Vec<Change>,
+    group: &mut Vec<peer::Entry>,
+    size: usize,
+) -> Result<(), LogError> {
+    if let Some(last) = group.last().map(|entry| entry.id) {
+        changes.push(Change::Entries(record::encode(group, size)?, last));
+        group.clear();
     }
-    Ok(records)
+    Ok(())
+}
+
+fn send(room: &mut mpsc::PermitIterator<'_, Command>, change: Change, done: Done) {
+    // As many places were reserved as there are changes.
+    if let Some(permit) = room.next() {
+        permit.send(Command { change, done });
+    }
 }
 
 impl RaftLogReader<TypeConfig> for LogReader {
@@ -397,18 +413,19 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        let last = entries.last().map(|entry| log_id_to_peer(&entry.log_id));
-        let records = encode(&entries)?;
-        let permit = self.room().await?;
-        {
-            let mut memory = self.shared.memory.write();
-            memory.check(&entries)?;
-            for entry in entries {
-                memory.append(entry)?;
-            }
+        let mut changes = encode(&entries)?;
+        let Some(last) = changes.pop() else {
+            callback.io_completed(Ok(()));
+            return Ok(());
+        };
+        self.shared.check()?;
+        let room = self.queue.reserve_many(changes.len() + 1).await;
+        let mut room = room.map_err(|_| self.gone())?;
+        self.shared.memory.write().append_all(entries)?;
+        for change in changes {
+            send(&mut room, change, Done::Nobody);
         }
-        let change = Change::Entries(records, last);
-        permit.send(Command { change, done: Done::Flushed(callback) });
+        send(&mut room, last, Done::Flushed(callback));
         Ok(())
     }
 

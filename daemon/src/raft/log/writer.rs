@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::error::{LogError, LogFailure};
 use super::mutant::{self, Mutant};
-use super::record::{self, Head, Kind};
+use super::pace::Pace;
+use super::record::{self, Head, Kind, SMALL};
 use super::recover::Complete;
 use super::segment::{self, Segment};
 use super::store::Shared;
@@ -26,8 +27,8 @@ const BATCH_MAX: usize = 4 << 20;
 /// What is to be written.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// Records of entries, encoded, and the last entry's place.
-    Entries(Vec<Vec<u8>>, Option<peer::LogId>),
+    /// Entries, encoded as one record, and the place of the last one.
+    Entries(Vec<u8>, peer::LogId),
     Vote(peer::Vote),
     Truncate(Option<peer::LogId>),
     Purge(peer::LogId),
@@ -39,7 +40,7 @@ pub(super) enum Change {
 impl Change {
     fn size(&self) -> usize {
         match self {
-            Self::Entries(records, _) => records.iter().map(Vec::len).sum(),
+            Self::Entries(record, _) => record.len(),
             Self::Vote(_) | Self::Truncate(_) | Self::Purge(_) | Self::Committed(_) => 0,
         }
     }
@@ -113,9 +114,25 @@ struct Batch {
 impl Writer {
     /// Runs on a thread of its own until every sender is gone.
     pub(super) fn run_on_thread(mut self, mut queue: mpsc::Receiver<Command>) {
-        while let Some(first) = queue.blocking_recv() {
-            if let Some(batch) = self.write(drain(first, &mut queue)) {
+        let mut pace = Pace::default();
+        while let Some(first) = await_first(&mut queue, &pace) {
+            let mut commands = Vec::with_capacity(queue.len() + 1);
+            let mut size = take(&mut commands, first);
+            let began = Instant::now();
+            while size < BATCH_MAX {
+                match queue.try_recv() {
+                    Ok(next) => size += take(&mut commands, next),
+                    Err(_) if pace.waits(commands.len(), began.elapsed()) => {
+                        std::thread::yield_now();
+                    }
+                    Err(_) => break,
+                }
+            }
+            let calls = commands.len();
+            if let Some(batch) = self.write(commands) {
+                let written = batch.written;
                 self.complete(batch);
+                pace.answered(calls, queue.len(), written.elapsed());
             }
         }
         self.finish();
@@ -128,7 +145,13 @@ impl Writer {
         sync_takes: Duration,
     ) {
         while let Some(first) = queue.recv().await {
-            if let Some(batch) = self.write(drain(first, &mut queue)) {
+            let mut commands = Vec::new();
+            let mut size = take(&mut commands, first);
+            while size < BATCH_MAX {
+                let Ok(next) = queue.try_recv() else { break };
+                size += take(&mut commands, next);
+            }
+            if let Some(batch) = self.write(commands) {
                 if batch.sync && !sync_takes.is_zero() {
                     tokio::time::sleep(sync_takes).await;
                 }
@@ -165,27 +188,27 @@ impl Writer {
         for (position, change) in changes.into_iter().enumerate() {
             batch.sync |= needs_sync(&change);
             match change {
-                Change::Entries(records, last) => {
-                    payloads.extend(records.into_iter().map(|record| (Kind::Entries, record)));
-                    highest = highest.max(last.map(|last| last.index));
-                    after.last = last.or(after.last);
+                Change::Entries(record, last) => {
+                    payloads.push((Kind::Entries, record));
+                    highest = highest.max(Some(last.index));
+                    after.last = Some(last);
                 }
                 Change::Vote(vote) => {
-                    payloads.push((Kind::Vote, record::encode(&vote)?));
+                    payloads.push((Kind::Vote, record::encode(&vote, SMALL)?));
                     batch.vote = Some(vote);
                     after.vote = Some(vote);
                 }
                 Change::Truncate(place) => {
-                    payloads.push((Kind::Truncate, record::encode(&place)?));
+                    payloads.push((Kind::Truncate, record::encode(&place, SMALL)?));
                     after.truncate_after(place);
                 }
                 Change::Purge(place) => {
-                    payloads.push((Kind::Purge, record::encode(&place)?));
+                    payloads.push((Kind::Purge, record::encode(&place, SMALL)?));
                     batch.purge = true;
                     after.purge(place);
                 }
                 Change::Committed(place) if Some(position) == last_committed => {
-                    payloads.push((Kind::Committed, record::encode(&place)?));
+                    payloads.push((Kind::Committed, record::encode(&place, SMALL)?));
                     after.committed = place;
                 }
                 // A later one of this batch says it all.
@@ -300,7 +323,7 @@ impl Writer {
         if self.active.dirty() {
             self.active.sync()?;
         }
-        self.put_records(&[(Kind::Committed, record::encode(&self.state.committed)?)])?;
+        self.put_records(&[(Kind::Committed, record::encode(&self.state.committed, SMALL)?)])?;
         self.active.sync()
     }
 }
@@ -313,14 +336,22 @@ fn needs_sync(change: &Change) -> bool {
     }
 }
 
-/// The first command and those that wait behind it, up to the size of a batch.
-fn drain(first: Command, queue: &mut mpsc::Receiver<Command>) -> Vec<Command> {
-    let mut size = first.change.size();
-    let mut commands = vec![first];
-    while size < BATCH_MAX {
-        let Ok(next) = queue.try_recv() else { break };
-        size += next.change.size();
-        commands.push(next);
+/// The next command. Stays awake for a moment after a batch: being woken takes long beside a
+/// fast sync.
+fn await_first(queue: &mut mpsc::Receiver<Command>, pace: &Pace) -> Option<Command> {
+    let began = Instant::now();
+    while pace.stays_awake(began.elapsed()) {
+        if let Ok(command) = queue.try_recv() {
+            return Some(command);
+        }
+        std::thread::yield_now();
     }
-    commands
+    queue.blocking_recv()
+}
+
+/// Adds a command to those at hand; returns its size.
+fn take(commands: &mut Vec<Command>, command: Command) -> usize {
+    let size = command.change.size();
+    commands.push(command);
+    size
 }

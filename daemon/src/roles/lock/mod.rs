@@ -147,7 +147,13 @@ impl LockRole {
                     .hint("open a new session; the lease was not renewed in time")),
                 }
             }
-            read => self.read(read, until).await,
+            LockRequest::Await { .. }
+            | LockRequest::Get { .. }
+            | LockRequest::List { .. }
+            | LockRequest::Validate { .. }
+            | LockRequest::WaitGraph
+            | LockRequest::Sessions { .. }
+            | LockRequest::Events { .. } => self.read(request, until).await,
         }
     }
 
