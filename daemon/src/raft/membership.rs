@@ -85,6 +85,7 @@ impl<M: Machine> Members<M> {
         }
         self.engine.transport().set_cluster(cluster);
         announce(cluster, &members);
+        self.say(String::new());
         // NotAllowed means that it is formed already, which is as good.
         if let Err(error) = self.engine.raft().initialize(members).await {
             tracing::info!(%error, "the cluster was formed meanwhile");

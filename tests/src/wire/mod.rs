@@ -3,5 +3,5 @@
 mod raw;
 mod service;
 
-pub use raw::{Raw, frame, request_frame};
+pub use raw::{Raw, answering, frame, request_frame};
 pub use service::{Seen, Service, TestServer, hail, name, net};

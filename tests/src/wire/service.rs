@@ -118,7 +118,13 @@ impl Service {
                     ttl_ms: 15_000,
                 }))
             }
-            other => Err(Fault::new(Code::InvalidArgument, format!("{other:?}"))),
+            LockRequest::KeepAlive { .. }
+            | LockRequest::Validate { .. }
+            | LockRequest::WaitGraph
+            | LockRequest::Sessions { .. }
+            | LockRequest::Events { .. } => {
+                Err(Fault::new(Code::InvalidArgument, "not in this test"))
+            }
         }
     }
 }
@@ -132,10 +138,9 @@ impl NodeHandler for Service {
     }
 
     async fn admin(&self, call: Call, _: Head, request: AdminRequest) -> Answer<AdminReply> {
-        self.answer(Ok(match request {
-            AdminRequest::Ping => AdminReply::Pong,
-            _ => AdminReply::Done(format!("{} on {}", call.caller.id, call.caller.plane)),
-        }))
+        let pong = request == AdminRequest::Ping;
+        let who = format!("{} on {}", call.caller.id, call.caller.plane);
+        self.answer(Ok(if pong { AdminReply::Pong } else { AdminReply::Done(who) }))
     }
 }
 
@@ -178,6 +183,12 @@ impl TestServer {
     pub async fn with(limits: Limits) -> Self {
         let listener = TcpNetwork.listen("127.0.0.1:0").await.expect("listen");
         Self::on(listener, "node-1", limits)
+    }
+
+    /// Starts one of that NODE_ID.
+    pub async fn named(node: &str) -> Self {
+        let listener = TcpNetwork.listen("127.0.0.1:0").await.expect("listen");
+        Self::on(listener, node, Limits::default())
     }
 
     /// Starts one on that listener.
