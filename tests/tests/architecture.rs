@@ -80,7 +80,9 @@ const OWNERS: [Owner; 9] = [
             "daemon/src/raft/identity",
             "daemon/src/raft/fs",
             "cli/src/output",
-            "cli/src/context",
+            "cli/src/settings/context",
+            "cli/src/commands/man.rs",
+            "cli/src/commands/raft/snapshot.rs",
         ],
     },
     Owner {

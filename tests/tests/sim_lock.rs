@@ -1,4 +1,5 @@
 //! Lock clusters under simulation: many seeds, every invariant, and proof that a seed is a run.
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "what a run checked belongs to its output")]
 
 use std::collections::BTreeMap;

@@ -164,7 +164,9 @@ impl World {
             data_dir: format!("/data/{at}"),
             store: Store::Raft,
             timers: Timers::default(),
+            redis: None,
             lock_delay_ms: 1_000,
+            lock_wound_grace_ms: 2_000,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             metrics_addr: None,
@@ -298,7 +300,6 @@ impl World {
             Ok(())
         });
         sim.run().unwrap_or_else(|e| panic!("seed {}: {e}", self.setup.seed));
-        let statuses = answers.lock().clone();
-        statuses
+        std::mem::take(&mut *answers.lock())
     }
 }
