@@ -172,7 +172,7 @@ async fn strays_get_a_readable_answer() {
         let said = String::from_utf8_lossy(&said);
         assert!(said.starts_with(begin), "{said:?} to {}", bytes.escape_ascii());
     }
-    let long = [b"DSYNC/1 plane=client id=".as_slice(), &[b'x'; 70_000]].concat();
+    let long = [b"DSYNC/1 plane=client id=".as_slice(), &vec![b'x'; 70_000]].concat();
     let mut raw = Raw::silent(&server.address).await.unwrap();
     let _sent = raw.send(&long).await;
     assert!(raw.until_closed().await.len() < 600);

@@ -1,6 +1,5 @@
 //! A node that runs out of file descriptors pauses, and serves again. Alone in its binary: the
 //! limit is the process's.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

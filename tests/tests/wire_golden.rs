@@ -16,6 +16,21 @@ use dsync_core::{Code, Effect, Fault};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap_or_default();
+        text
+    })
+}
+
+fn encoded<T: Serialize>(value: &T) -> String {
+    hex(&postcard::to_stdvec(value).unwrap_or_default())
+}
+
+fn answer<T>(result: T) -> Answer<T> {
+    Answer { served_by: "n".into(), address: "a:1".into(), result: Ok(result) }
+}
+
 /// One line per sample; checks that the samples are all variants, in order, and survive a trip.
 fn golden<T>(samples: &[T], variant: impl Fn(&T) -> &'static str) -> String
 where
@@ -27,8 +42,7 @@ where
         let bytes = postcard::to_stdvec(sample).unwrap_or_default();
         assert_eq!(postcard::from_bytes::<T>(&bytes).as_ref(), Ok(sample));
         seen.insert(bytes.first().copied().unwrap_or_default());
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        writeln!(text, "{} {hex}", variant(sample)).unwrap_or_default();
+        writeln!(text, "{} {}", variant(sample), hex(&bytes)).unwrap_or_default();
     }
     let all: BTreeSet<u8> = (0..=seen.last().copied().unwrap_or_default()).collect();
     assert_eq!(seen, all, "a variant has no sample");
@@ -453,22 +467,16 @@ fn services() {
     };
     let to = Destination { cluster: ClusterId(1), to: 2, from: 3 };
     let call = RaftCall::Vote { vote: vote(), last: None, pre: false, transfer: true };
-    fn answer<T>(result: T) -> Answer<T> {
-        Answer { served_by: "n".into(), address: "a:1".into(), result: Ok(result) }
-    }
-    let hex = |bytes: Result<Vec<u8>, postcard::Error>| -> String {
-        bytes.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect()
-    };
     let (lock, admin) = (LockRequest::WaitGraph, AdminRequest::Ping);
     let lines = [
-        hex(postcard::to_stdvec(&NodeRequest::Lock { head: head(), request: lock })),
-        hex(postcard::to_stdvec(&NodeRequest::Admin { head: head(), request: admin })),
-        hex(postcard::to_stdvec(&NodeResponse::Lock(answer(LockReply::Lock(None))))),
-        hex(postcard::to_stdvec(&NodeResponse::Admin(answer(AdminReply::Pong)))),
-        hex(postcard::to_stdvec(&PeerRequest::Hello { from: hello() })),
-        hex(postcard::to_stdvec(&PeerRequest::Raft { to, call })),
-        hex(postcard::to_stdvec(&PeerResponse::Hello(Ok(hello())))),
-        hex(postcard::to_stdvec(&PeerResponse::Raft(Ok(RaftReply::Conflict)))),
+        encoded(&NodeRequest::Lock { head: head(), request: lock }),
+        encoded(&NodeRequest::Admin { head: head(), request: admin }),
+        encoded(&NodeResponse::Lock(answer(LockReply::Lock(None)))),
+        encoded(&NodeResponse::Admin(answer(AdminReply::Pong))),
+        encoded(&PeerRequest::Hello { from: hello() }),
+        encoded(&PeerRequest::Raft { to, call }),
+        encoded(&PeerResponse::Hello(Ok(hello()))),
+        encoded(&PeerResponse::Raft(Ok(RaftReply::Conflict))),
     ];
     insta::assert_snapshot!(lines.join("\n"));
 }
