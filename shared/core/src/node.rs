@@ -40,7 +40,8 @@ impl fmt::Display for Role {
     }
 }
 
-/// A node's raft id: `xxh3(NODE_ID) as 32 bits << 32 | incarnation counter`.
+/// A node's raft id: 32 bits of `xxh3(NODE_ID)`, then 32 that are drawn anew with each empty data
+/// directory, so that a wiped node never votes under the id of its former self.
 pub type RaftId = u64;
 
 /// Identity of a cluster, made by the node that forms it; never zero.
@@ -76,6 +77,8 @@ pub struct Hello {
     pub initialized: bool,
     /// The cluster it belongs to, once it does.
     pub cluster: Option<ClusterId>,
+    /// Voters of that cluster as its log has them: name and raft id.
+    pub voters: Vec<(String, RaftId)>,
     /// Every node it knows of.
     pub directory: Vec<DirectoryEntry>,
 }

@@ -1,71 +1,34 @@
-//! Configuration of a node.
+//! Configuration of a node: pure parsing and validation.
+//!
+//! The edge reads flags, the process environment and `.env` files; this module decides. It gives
+//! either a [`NodeConfig`] with the source of each value, or **all** problems at once.
+//!
+//! Precedence: flag, process environment (an empty value means unset), `.env` file (of several the
+//! last one counts), default.
+//!
+//! # `.env` files
+//! One `KEY=value` a line, `export` allowed. A value is bare, in single or in double quotes, and the
+//! quotes enclose the whole value. Every value is literal: `$` is a dollar sign, nothing is
+//! substituted. A `#` after a space begins a comment. Only double quotes know escapes: `\\`, `\"`,
+//! `\'`, `\$`, `\ ` and `\n`. What could be read in two ways is refused with its line.
 
-use crate::node::Role;
+mod address;
+mod build;
+mod identity;
+mod key;
+mod node_config;
+mod problem;
+mod tuning;
+mod values;
 
-/// Which store a role keeps its state in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
-    /// Our own Raft log: no other server.
-    Raft,
-    /// Redis.
-    Redis,
-}
+pub mod dotenv;
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
-}
+#[cfg(test)]
+mod tests;
 
-/// Timers of Raft, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timers {
-    /// Time between heartbeats.
-    pub heartbeat_ms: u64,
-    /// Shortest election timeout.
-    pub election_min_ms: u64,
-    /// Longest election timeout.
-    pub election_max_ms: u64,
-}
-
-impl Default for Timers {
-    fn default() -> Self {
-        Self { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 600 }
-    }
-}
-
-/// A valid configuration: what every other part of the daemon is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeConfig {
-    /// NODE_ID.
-    pub node_id: String,
-    /// What this process does.
-    pub role: Role,
-    /// NODE_HOST: the address to listen on.
-    pub host: String,
-    /// NODE_PORT.
-    pub port: u16,
-    /// NODE_ADVERTISE: where others reach this node, `host:port`.
-    pub advertise: String,
-    /// PEER_ADDRESSES: the other nodes of this role, `host:port` each.
-    pub peers: Vec<String>,
-    /// CLUSTER_ADDRESSES: any nodes of other roles.
-    pub cluster: Vec<String>,
-    /// DATA_DIR.
-    pub data_dir: String,
-    /// Where the role keeps its state.
-    pub store: Store,
-    /// Raft's timers.
-    pub timers: Timers,
-    /// LOCK_DELAY_MS.
-    pub lock_delay_ms: u64,
-    /// LOG_FORMAT.
-    pub log_format: LogFormat,
-    /// LOG_LEVEL: a filter as tracing-subscriber's `EnvFilter` reads it.
-    pub log_level: String,
-    /// METRICS_ADDR: where `/metrics`, `/livez` and `/readyz` are served, if anywhere.
-    pub metrics_addr: Option<String>,
-}
+pub use address::{ADDRESSES_MAX, Address};
+pub use build::{AUTO, Resolved, resolve};
+pub use key::Key;
+pub use node_config::{LogFormat, NodeConfig, Redis, Secret, Store, Timers};
+pub use problem::{Problem, Refused, Warning};
+pub use values::{EnvFile, EnvLine, Flag, Inputs, Setting};

@@ -27,7 +27,8 @@ pub const LOCKS_MAX: usize = 1_000_000;
 /// Bytes of a session's description.
 pub const META_MAX: usize = 4_096;
 
-/// A session: the log index of its `OpenSession`, so it is never used twice.
+/// A session: the log index of its `OpenSession`, or the next free number above it when one entry
+/// opens several. It rises and is never used twice.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
 )]
@@ -185,6 +186,7 @@ pub enum Command {
 /// Times that every node must agree on: the leader's, carried in each entry, so that nodes with
 /// different configuration still compute the same state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the unit belongs to the name")]
 pub struct Settings {
     /// After the first entry of a new term nothing expires for so long (twice the longest election
     /// timeout): time for clients to find the new leader.

@@ -1,0 +1,244 @@
+//! Puts a node together, runs it and takes it down: the same for the daemon, `dsd dev` and the
+//! simulation.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsync::api::Setting;
+use dsync::net::Net;
+use dsync_core::config::NodeConfig;
+use dsync_core::name::Name;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::directory::{Hailer, Nodes};
+use crate::exit::{self, Exit};
+use crate::forward::Forwarder;
+use crate::greeting::Greeter;
+use crate::node::{Me, NodeService, Parts};
+use crate::raft::fs::Fs;
+use crate::raft::identity::Identity;
+use crate::raft::log::{LogOptions, LogStore};
+use crate::raft::snapshot::SnapshotStore;
+use crate::raft::{Engine, Leadership, Members, RaftService, Transport, backup, follow};
+use crate::roles::lock::{LockRole, LockState};
+use crate::server::{Counters, Handlers, Identity as ServerIdentity, Limits, Server};
+use crate::telemetry::Telemetry;
+
+/// Time between greetings while the cluster is being formed.
+const GREET_FORMING: Duration = Duration::from_millis(250);
+/// Time between greetings afterwards.
+const GREET_STEADY: Duration = Duration::from_secs(2);
+/// Longest time for handing leadership over at a stop.
+const HAND_OVER: Duration = Duration::from_secs(1);
+
+/// What a node runs on.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its network and clock.
+    pub net: Net,
+    /// Its disk.
+    pub fs: Arc<dyn Fs>,
+    /// How its log writes.
+    pub log: LogOptions,
+    /// Random bits for names that must not meet again.
+    pub seed: u64,
+}
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct CannotStart {
+    /// What is wrong and what to do.
+    pub what: String,
+    /// The process's exit code.
+    pub exit: Exit,
+}
+
+impl CannotStart {
+    fn unavailable(what: impl fmt::Display) -> Self {
+        Self { what: what.to_string(), exit: exit::UNAVAILABLE }
+    }
+
+    fn data(what: impl fmt::Display) -> Self {
+        Self { what: what.to_string(), exit: exit::CONFIG }
+    }
+}
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct RunningNode {
+    service: NodeService,
+    leadership: watch::Receiver<Leadership>,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+    server: TaskTracker,
+    background: CancellationToken,
+}
+
+impl RunningNode {
+    /// Starts a lock node. It answers at once, and serves when the cluster has a leader.
+    ///
+    /// # Errors
+    /// The port is taken, or the data directory cannot be used; the text names it and the fix.
+    pub async fn start(
+        config: NodeConfig,
+        settings: Vec<Setting>,
+        telemetry: Telemetry,
+        host: Host,
+    ) -> Result<Self, CannotStart> {
+        let span = tracing::info_span!("node", id = %config.node_id);
+        Self::start_here(config, settings, telemetry, host).instrument(span).await
+    }
+
+    async fn start_here(
+        config: NodeConfig,
+        settings: Vec<Setting>,
+        telemetry: Telemetry,
+        host: Host,
+    ) -> Result<Self, CannotStart> {
+        let listen = config.listen();
+        let listener = host.net.listen(&listen).await.map_err(|error| {
+            CannotStart::unavailable(format!(
+                "cannot listen on {listen}: {error}; set NODE_HOST and NODE_PORT to an address of \
+                 this host that is free"
+            ))
+        })?;
+        let (service, leadership) = build(config, settings, &telemetry, &host).await?;
+        let counters = Arc::clone(&service.parts().counters);
+        let identity = server_identity(&service);
+        let server = Server { listener, identity, limits: Limits::default(), counters };
+        let handlers = Handlers { node: service.clone(), peer: service.clone() };
+        let stop = CancellationToken::new();
+        let tracker = TaskTracker::new();
+        tracker.spawn(server.run(handlers, stop.clone()).in_current_span());
+        tracker.close();
+        let background = CancellationToken::new();
+        tokio::spawn(greet_for_ever(service.clone(), background.clone()).in_current_span());
+        let gauges = crate::gauges::watch(service.clone(), leadership.clone(), background.clone());
+        tokio::spawn(gauges.in_current_span());
+        tracing::info!(%listen, advertise = %service.parts().me.config.advertise, "listening");
+        Ok(Self { service, leadership, telemetry, stop, server: tracker, background })
+    }
+
+    /// What it answers with.
+    pub fn service(&self) -> &NodeService {
+        &self.service
+    }
+
+    /// Who leads, as it knows.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// Returns why the node can run no longer, once that is so.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn failed(&self) -> String {
+        let mut leadership = self.leadership.clone();
+        let stopped = leadership.wait_for(|now| now.stopped.is_some()).await;
+        stopped.ok().and_then(|now| now.stopped.clone()).unwrap_or_else(|| "raft ended".to_owned())
+    }
+
+    /// Hands leadership over, answers what is in flight, and leaves.
+    pub async fn stop(self) {
+        self.telemetry.readiness.set_not_ready("the node is stopping");
+        if self.leadership.borrow().mine {
+            self.service.parts().members.hand_over(HAND_OVER).await;
+        }
+        self.stop.cancel();
+        self.server.wait().await;
+        self.background.cancel();
+        self.service.parts().role.engine().shutdown().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn build(
+    config: NodeConfig,
+    settings: Vec<Setting>,
+    telemetry: &Telemetry,
+    host: &Host,
+) -> Result<(NodeService, watch::Receiver<Leadership>), CannotStart> {
+    let dir = Path::new(&config.data_dir);
+    let identity =
+        Identity::open(Arc::clone(&host.fs), dir, &config.node_id, config.role, host.seed)
+            .map_err(CannotStart::data)?;
+    let name = Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::data)?;
+    let log = LogStore::open(Arc::clone(&host.fs), &dir.join("log"), host.log)
+        .map_err(CannotStart::data)?;
+    let snapshots = SnapshotStore::open(Arc::clone(&host.fs), &dir.join("snapshots"))
+        .map_err(CannotStart::data)?;
+    let nodes = Nodes::new();
+    let hailer = Hailer::new(&config.node_id);
+    let raft_id = identity.raft_id();
+    let transport = Transport::new(
+        Arc::clone(&host.net),
+        hailer.clone(),
+        raft_id,
+        config.timers,
+        Arc::clone(&nodes),
+    );
+    if let Some(cluster) = identity.cluster() {
+        transport.set_cluster(cluster);
+    }
+    let incarnation = identity.starts();
+    let identity = Arc::new(Mutex::new(identity));
+    let machine = LockState::new(Arc::clone(&telemetry.metrics));
+    let engine = Engine::open(machine, log, snapshots, transport, config.timers)
+        .await
+        .map_err(CannotStart::data)?;
+    let leadership = follow(engine.clone());
+    let forwarder = Arc::new(Forwarder::new(
+        Arc::clone(&host.net),
+        hailer.clone(),
+        config.node_id.clone(),
+        config.advertise.clone(),
+        Arc::clone(&nodes),
+    ));
+    let role = LockRole::start(engine.clone(), &config, leadership.clone(), Arc::clone(&forwarder));
+    let parts = Parts {
+        net: Arc::clone(&host.net),
+        greeter: Greeter::new(Arc::clone(&host.net), hailer, &config, Arc::clone(&nodes)),
+        members: Members::new(engine.clone(), Arc::clone(&identity), host.seed),
+        raft: RaftService::new(engine, identity),
+        me: Me { name, settings, incarnation, raft_id, started: Instant::now(), config },
+        nodes,
+        forwarder,
+        role,
+        backups: backup::Transfers::default(),
+        telemetry: telemetry.clone(),
+        counters: Arc::new(Counters::default()),
+    };
+    Ok((NodeService::new(parts), leadership))
+}
+
+fn server_identity(service: &NodeService) -> ServerIdentity {
+    let me = &service.parts().me;
+    ServerIdentity {
+        node: me.config.node_id.clone(),
+        role: me.config.role,
+        address: me.config.advertise.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster: service.parts().role.engine().transport().watch_cluster(),
+    }
+}
+
+async fn greet_for_ever(service: NodeService, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        service.greet_round().await;
+        let formed = service.parts().members.initialized().await;
+        let pause = if formed { GREET_STEADY } else { GREET_FORMING };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `dsd dev`: a whole cluster in one process, for a first look and for tests.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dsync_core::config::{LogFormat, NodeConfig, Store, Timers};
+use dsync_core::lock::DEFAULT_LOCK_DELAY_MS;
+use dsync_core::node::Role;
+
+use crate::args::DevArgs;
+use crate::assembly::{CannotStart, RunningNode};
+use crate::run::{Signals, real_host};
+use crate::telemetry::{Recent, Telemetry};
+use crate::{exit, report};
+
+/// Configuration of the `number`-th of the lock nodes on these ports of this host.
+pub fn lock_node(number: usize, ports: &[u16], data_dir: &Path) -> NodeConfig {
+    let address = |port: &u16| format!("127.0.0.1:{port}");
+    let port = ports.get(number).copied().unwrap_or_default();
+    let node_id = format!("node-lock-{}", number + 1);
+    NodeConfig {
+        data_dir: data_dir.join(&node_id).display().to_string(),
+        node_id,
+        role: Role::Lock,
+        host: "127.0.0.1".to_owned(),
+        port,
+        advertise: address(&port),
+        peers: ports.iter().filter(|p| **p != port).map(address).collect(),
+        cluster: Vec::new(),
+        store: Store::Raft,
+        redis: None,
+        timers: Timers::default(),
+        lock_delay_ms: DEFAULT_LOCK_DELAY_MS,
+        lock_wound_grace_ms: 2_000,
+        log_format: LogFormat::Text,
+        log_level: "info".to_owned(),
+        metrics_addr: None,
+    }
+}
+
+/// Starts one node of a cluster in this process.
+///
+/// # Errors
+/// As of [`RunningNode::start`].
+pub async fn start_node(config: NodeConfig, recent: &Recent) -> Result<RunningNode, CannotStart> {
+    let telemetry = Telemetry::new(recent.clone());
+    RunningNode::start(config, Vec::new(), telemetry, real_host()).await
+}
+
+/// A folder that is removed at the end, unless it was named by the user.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl DataDir {
+    /// The user's folder, or one of this process.
+    pub fn new(named: Option<&Path>) -> Self {
+        let process = format!("dsd-{}-{:08x}", std::process::id(), rand::random::<u32>());
+        match named {
+            Some(path) => Self { path: path.to_owned(), temporary: false },
+            None => Self { path: std::env::temp_dir().join(process), temporary: true },
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        if self.temporary {
+            // Left behind at worst in the system's own folder for such files.
+            drop(std::fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// Runs the cluster until it is asked to stop.
+pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
+    let data = DataDir::new(args.data_dir.as_deref());
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            report::failure(format_args!("cannot listen for signals: {error}"));
+            return exit::INTERNAL.into();
+        }
+    };
+    let mut nodes = Vec::new();
+    for number in 0..args.ports.len() {
+        let config = lock_node(number, &args.ports, data.path());
+        match start_node(config, &recent).await {
+            Ok(node) => nodes.push(node),
+            Err(error) => {
+                report::failure(&error);
+                return error.exit.into();
+            }
+        }
+    }
+    let ports: Vec<String> = args.ports.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        ports = ports.join(","),
+        data = %data.path().display(),
+        kept = !data.temporary,
+        "a cluster of {} lock nodes runs; try `dsctl lock acquire demo`; Ctrl-C stops it",
+        nodes.len()
+    );
+    signals.next().await;
+    let stopping = futures::future::join_all(nodes.into_iter().map(RunningNode::stop));
+    tokio::select! {
+        _ = stopping => ExitCode::SUCCESS,
+        _ = signals.next() => ExitCode::from(130),
+    }
+}

@@ -1,0 +1,130 @@
+//! Hands requests on to the node that can serve them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsync::api::{AdminReply, AdminRequest, Answer, HOPS_MAX, Head, LockReply, LockRequest};
+use dsync::net::Net;
+use dsync::preamble::Plane;
+use dsync::{CallError, NodeConnection};
+use dsync_core::{Code, Fault};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::directory::{Hailer, Nodes};
+use crate::raft::RaftNode;
+
+/// Longest time for one connection attempt.
+const DIAL: Duration = Duration::from_secs(1);
+
+/// Connections to other nodes, one each, shared by all requests that are handed on.
+#[derive(Debug)]
+pub struct Forwarder {
+    net: Net,
+    hailer: Hailer,
+    node: String,
+    address: String,
+    nodes: Arc<Nodes>,
+    connections: Mutex<HashMap<String, NodeConnection>>,
+}
+
+impl Forwarder {
+    /// Hands on in the name of the node `identity`, which others reach at `address`.
+    pub fn new(net: Net, hailer: Hailer, node: String, address: String, nodes: Arc<Nodes>) -> Self {
+        Self { net, hailer, node, address, nodes, connections: Mutex::new(HashMap::new()) }
+    }
+
+    /// An answer of this node.
+    pub fn answer<T>(&self, result: Result<T, Fault>) -> Answer<T> {
+        Answer { served_by: self.node.clone(), address: self.address.clone(), result }
+    }
+
+    /// Where a member is now.
+    pub fn address_of(&self, member: &RaftNode) -> String {
+        self.nodes.address_of(&member.node).unwrap_or_else(|| member.address.clone())
+    }
+
+    /// Hands a lock request on.
+    ///
+    /// # Errors
+    /// Unavailable with effect `None` when it was not sent, `Unknown` when the answer got lost.
+    pub async fn lock(
+        &self,
+        address: &str,
+        head: &Head,
+        request: LockRequest,
+        until: Instant,
+    ) -> Result<Answer<LockReply>, Fault> {
+        let (client, head, left) = self.prepare(address, head, until).await?;
+        self.finish(address, client.lock(head, request, left).await)
+    }
+
+    /// Hands a request about nodes on.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub async fn admin(
+        &self,
+        address: &str,
+        head: &Head,
+        request: AdminRequest,
+        until: Instant,
+    ) -> Result<Answer<AdminReply>, Fault> {
+        let (client, head, left) = self.prepare(address, head, until).await?;
+        self.finish(address, client.admin(head, request, left).await)
+    }
+
+    async fn prepare(
+        &self,
+        address: &str,
+        head: &Head,
+        until: Instant,
+    ) -> Result<(NodeConnection, Head, Duration), Fault> {
+        if head.hops >= HOPS_MAX {
+            return Err(Fault::unavailable(format!(
+                "handed on {HOPS_MAX} times already: the nodes do not agree who serves it"
+            )));
+        }
+        let open = self.connections.lock().get(address).filter(|c| !c.is_closed()).cloned();
+        let client = if let Some(client) = open {
+            client
+        } else {
+            let within = DIAL.min(until.saturating_duration_since(Instant::now()));
+            let hail = self.hailer.hail(Plane::Forward);
+            let client =
+                NodeConnection::open(&self.net, address, &hail, within).await.map_err(|error| {
+                    Fault::unavailable(format!("{} cannot reach {address}: {error}", self.node))
+                })?;
+            self.connections.lock().insert(address.to_owned(), client.clone());
+            client
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        Ok((client, Head { hops: head.hops + 1, ..head.clone() }, left))
+    }
+
+    fn finish<T>(
+        &self,
+        address: &str,
+        sent: Result<Answer<T>, CallError>,
+    ) -> Result<Answer<T>, Fault> {
+        let error = match sent {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let why = format!("{} handed the request on to {address}: {error}", self.node);
+        match error {
+            CallError::TooLarge(_) | CallError::Unreadable(_) => {
+                return Err(Fault::new(Code::InvalidArgument, why));
+            }
+            // A connection with one lost answer is not used again.
+            CallError::NotSent | CallError::Lost(_) | CallError::TimedOut(_) => {
+                self.connections.lock().remove(address);
+            }
+        }
+        if error.not_executed() {
+            return Err(Fault::unavailable(why));
+        }
+        Err(Fault { code: Code::Unavailable, ..Fault::unknown(why) })
+    }
+}

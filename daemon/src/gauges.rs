@@ -1,0 +1,72 @@
+//! Keeps metrics and readiness up to date with Raft and the lock state.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::node::NodeService;
+use crate::raft::Leadership;
+use crate::telemetry::RaftState;
+
+/// Time between two looks.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Follows a node until it stops.
+pub async fn watch(
+    service: NodeService,
+    mut leadership: watch::Receiver<Leadership>,
+    stop: CancellationToken,
+) {
+    let mut leader = None;
+    while !stop.is_cancelled() {
+        let now = leadership.borrow_and_update().clone();
+        let id = now.leader.as_ref().map(|(id, _)| *id);
+        if id.is_some() && id != leader {
+            service.parts().telemetry.metrics.raft_leader_changes.inc();
+            leader = id;
+        }
+        refresh(&service, &now).await;
+        tokio::select! {
+            _ = leadership.changed() => {}
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+async fn refresh(service: &NodeService, now: &Leadership) {
+    let parts = service.parts();
+    let metrics = &parts.telemetry.metrics;
+    let raft = parts.role.engine().metrics();
+    let initialized = parts.members.initialized().await;
+    let index = |id: Option<&crate::raft::types::LogId>| id.map_or(0, openraft::LogId::index);
+    metrics.raft_term.set(raft.current_term);
+    metrics.raft_committed.set(index(raft.local_committed.as_ref()));
+    metrics.raft_applied.set(index(raft.last_applied.as_ref()));
+    metrics.raft_state(match (initialized, raft.state) {
+        _ if now.stopped.is_some() => RaftState::Stopped,
+        (false, _) => RaftState::Forming,
+        (_, openraft::ServerState::Leader) => RaftState::Leader,
+        (_, openraft::ServerState::Candidate) => RaftState::Candidate,
+        (_, openraft::ServerState::Follower) => RaftState::Follower,
+        _ => RaftState::Learner,
+    });
+    let readiness = &parts.telemetry.readiness;
+    let waiting = parts.members.waiting_for();
+    if stopping(service) {
+        return;
+    }
+    match (&now.stopped, initialized, &now.leader) {
+        (Some(why), _, _) => readiness.set_not_ready(format!("raft has stopped: {why}")),
+        (None, false, _) => readiness.set_not_ready(format!("forming: {waiting}")),
+        (None, true, None) => readiness.set_not_ready("no leader"),
+        (None, true, Some(_)) => readiness.set_ready(),
+    }
+}
+
+/// A node that is stopping has said so itself.
+fn stopping(service: &NodeService) -> bool {
+    let reason = service.parts().telemetry.readiness.reason();
+    reason.is_some_and(|why| why.contains("stopping"))
+}

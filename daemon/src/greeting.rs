@@ -1,0 +1,164 @@
+//! Greets every configured node for ever: forms the cluster, fills the directory, tells who is
+//! missing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsync::PeerConnection;
+use dsync::api::PeerView;
+use dsync::net::Net;
+use dsync::preamble::Plane;
+use dsync_core::config::NodeConfig;
+use dsync_core::node::{DirectoryEntry, Hello};
+use dsync_core::raft::formation::PeerAnswer;
+use futures::future::join_all;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::directory::{Hailer, Nodes};
+
+/// Longest time for one greeting.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One configured node.
+#[derive(Debug, Default)]
+struct Slot {
+    connection: Option<PeerConnection>,
+    hello: Option<(Instant, Hello)>,
+    error: Option<String>,
+}
+
+/// The configured nodes and what they said last. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Greeter {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    net: Net,
+    hailer: Hailer,
+    peers: Vec<String>,
+    others: Vec<String>,
+    nodes: Arc<Nodes>,
+    slots: Mutex<BTreeMap<String, Slot>>,
+}
+
+impl Greeter {
+    /// A greeter for the nodes that the configuration names.
+    pub fn new(net: Net, hailer: Hailer, config: &NodeConfig, nodes: Arc<Nodes>) -> Self {
+        let inner = Inner {
+            net,
+            hailer,
+            peers: config.peers.clone(),
+            others: config.cluster.clone(),
+            nodes,
+            slots: Mutex::new(BTreeMap::new()),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Greets all configured nodes once, side by side; gives the answers of the peers.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was heard so far is kept.
+    pub async fn round(&self, me: &Hello) -> Vec<PeerAnswer> {
+        let all = self.inner.peers.iter().chain(&self.inner.others);
+        join_all(all.map(|address| self.greet(address, me))).await;
+        self.answers()
+    }
+
+    async fn greet(&self, address: &str, me: &Hello) {
+        let open = self.inner.slots.lock().get(address).and_then(|slot| slot.connection.clone());
+        let answer = self.ask(address, open, me).await;
+        let mut slots = self.inner.slots.lock();
+        let slot = slots.entry(address.to_owned()).or_default();
+        match answer {
+            Ok((connection, hello)) => {
+                self.heard(&hello);
+                slot.connection = Some(connection);
+                slot.hello = Some((Instant::now(), hello));
+                slot.error = None;
+            }
+            Err(why) => {
+                slot.connection = None;
+                slot.error = Some(why);
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        address: &str,
+        open: Option<PeerConnection>,
+        me: &Hello,
+    ) -> Result<(PeerConnection, Hello), String> {
+        let inner = &self.inner;
+        let asked = async {
+            let client = if let Some(client) = open {
+                client
+            } else {
+                let hail = inner.hailer.hail(Plane::Peer);
+                PeerConnection::open(&inner.net, address, &hail, HELLO_TIMEOUT)
+                    .await
+                    .map_err(|error| error.to_string())?
+            };
+            let hello = client
+                .hello(me.clone(), HELLO_TIMEOUT)
+                .await
+                .map_err(|error| error.to_string())?
+                .map_err(|fault| fault.message)?;
+            Ok((client, hello))
+        };
+        tokio::time::timeout(HELLO_TIMEOUT, asked)
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {} ms", HELLO_TIMEOUT.as_millis())))
+    }
+
+    /// Takes a greeting in, whoever began it.
+    pub fn heard(&self, hello: &Hello) {
+        let itself = DirectoryEntry {
+            node: hello.node.clone(),
+            role: hello.role,
+            address: hello.address.clone(),
+            incarnation: hello.incarnation,
+            version: hello.version.clone(),
+            heard_ms_ago: 0,
+        };
+        self.inner.nodes.merge(hello.directory.iter().cloned().chain([itself]));
+    }
+
+    /// What each peer said last, or why it said nothing.
+    pub fn answers(&self) -> Vec<PeerAnswer> {
+        let slots = self.inner.slots.lock();
+        let answer = |address: &String| {
+            let slot = slots.get(address);
+            let error = slot.and_then(|s| s.error.clone());
+            let hello = match (error, slot.and_then(|s| s.hello.as_ref())) {
+                (Some(why), _) => Err(why),
+                (None, Some((_, hello))) => Ok(hello.clone()),
+                (None, None) => Err("not asked yet".to_owned()),
+            };
+            PeerAnswer { address: address.clone(), hello }
+        };
+        self.inner.peers.iter().map(answer).collect()
+    }
+
+    /// The configured nodes as shown to an operator.
+    pub fn view(&self) -> Vec<PeerView> {
+        let slots = self.inner.slots.lock();
+        let view = |address: &String| {
+            let slot = slots.get(address);
+            let hello = slot.and_then(|s| s.hello.as_ref());
+            PeerView {
+                address: address.clone(),
+                node: hello.map(|(_, h)| h.node.to_string()),
+                last_hello_ms_ago: hello
+                    .map(|(at, _)| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+                last_error: slot.and_then(|s| s.error.clone()),
+            }
+        };
+        self.inner.peers.iter().chain(&self.inner.others).map(view).collect()
+    }
+}

@@ -1,0 +1,389 @@
+//! One node: what it answers on every connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsync::api::{
+    AdminReply, AdminRequest, Answer, DialReport, Head, LockReply, LockRequest, NodeInfo, Setting,
+};
+use dsync::net::Net;
+use dsync::peer::{Destination, RaftCall, RaftReply};
+use dsync::preamble::Plane as HailPlane;
+use dsync_core::config::NodeConfig;
+use dsync_core::lock::Batch;
+use dsync_core::name::Name;
+use dsync_core::node::{DirectoryEntry, Hello};
+use dsync_core::raft::formation;
+use dsync_core::{Code, Effect, Fault};
+use tokio::time::Instant;
+
+use crate::directory::{Hailer, Nodes};
+use crate::forward::Forwarder;
+use crate::greeting::Greeter;
+use crate::raft::{Members, RaftService, backup, status};
+use crate::roles::lock::{self, LockRole, LockState};
+use crate::server::{Call, Counters, NodeHandler, PeerHandler};
+use crate::telemetry::{Outcome, RequestKind, Telemetry};
+
+/// Longest time for a request about a node.
+const ADMIN_BUDGET: Duration = Duration::from_secs(10);
+/// Longest time for a dial that was asked for.
+const DIAL_CHECK: Duration = Duration::from_secs(1);
+
+/// What a process knows of itself.
+#[derive(Debug)]
+pub struct Me {
+    /// Configuration.
+    pub config: NodeConfig,
+    /// NODE_ID, checked.
+    pub name: Name,
+    /// Every setting with its source.
+    pub settings: Vec<Setting>,
+    /// This start's number.
+    pub incarnation: u64,
+    /// Raft id.
+    pub raft_id: u64,
+    /// When it started.
+    pub started: Instant,
+}
+
+/// The parts of a node.
+#[derive(Debug)]
+pub struct Parts {
+    /// What it knows of itself.
+    pub me: Me,
+    /// Its network.
+    pub net: Net,
+    /// Whom it knows.
+    pub nodes: Arc<Nodes>,
+    /// Whom it greets.
+    pub greeter: Greeter,
+    /// How it hands requests on.
+    pub forwarder: Arc<Forwarder>,
+    /// Its membership.
+    pub members: Members<LockState>,
+    /// Its receiving side of Raft.
+    pub raft: RaftService<LockState>,
+    /// Its role.
+    pub role: LockRole,
+    /// Backups on their way out.
+    pub backups: backup::Transfers,
+    /// Logs and metrics.
+    pub telemetry: Telemetry,
+    /// Its connections.
+    pub counters: Arc<Counters>,
+}
+
+/// A node, behind every connection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct NodeService {
+    parts: Arc<Parts>,
+}
+
+impl NodeService {
+    /// Puts a node together.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// The parts.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// What this node says of itself when two nodes meet.
+    pub async fn hello_of_mine(&self) -> Hello {
+        let parts = &*self.parts;
+        let me = &parts.me;
+        let members = me.config.members();
+        let voters = parts.members.voters();
+        Hello {
+            node: me.name.clone(),
+            role: me.config.role,
+            address: me.config.advertise.clone(),
+            incarnation: me.incarnation,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            raft_id: me.raft_id,
+            fingerprint: formation::fingerprint(&members),
+            members,
+            initialized: parts.members.initialized().await,
+            cluster: parts.role.engine().transport().cluster(),
+            voters: voters.into_iter().map(|(id, node)| (node.node, id)).collect(),
+            directory: parts.nodes.list(),
+        }
+    }
+
+    /// This node as the directory has it.
+    pub fn entry_of_mine(&self) -> DirectoryEntry {
+        let me = &self.parts.me;
+        DirectoryEntry {
+            node: me.name.clone(),
+            role: me.config.role,
+            address: me.config.advertise.clone(),
+            incarnation: me.incarnation,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            heard_ms_ago: 0,
+        }
+    }
+
+    /// One round: greet everyone, then act on what they said.
+    pub async fn greet_round(&self) {
+        let me = self.hello_of_mine().await;
+        let answers = self.parts.greeter.round(&me).await;
+        self.parts.nodes.merge([self.entry_of_mine()]);
+        self.parts.members.step(&me, &answers).await;
+    }
+
+    async fn serve_admin(
+        &self,
+        head: &Head,
+        request: AdminRequest,
+        until: Instant,
+    ) -> Answer<AdminReply> {
+        let forwarder = &self.parts.forwarder;
+        if let Some(target) = head.target.as_deref().filter(|t| !self.is_me(t)) {
+            return match self.address_of_target(target) {
+                Ok(address) => self.hand_on(&address, head, request, until).await,
+                Err(fault) => forwarder.answer(Err(fault)),
+            };
+        }
+        if needs_leader(&request)
+            && let Some(address) = self.leader_elsewhere()
+        {
+            return self.hand_on(&address, head, request, until).await;
+        }
+        forwarder.answer(self.admin_here(request, until).await)
+    }
+
+    async fn hand_on(
+        &self,
+        address: &str,
+        head: &Head,
+        request: AdminRequest,
+        until: Instant,
+    ) -> Answer<AdminReply> {
+        let forwarder = &self.parts.forwarder;
+        let sent = forwarder.admin(address, head, request, until).await;
+        sent.unwrap_or_else(|fault| forwarder.answer(Err(fault)))
+    }
+
+    fn is_me(&self, target: &str) -> bool {
+        let config = &self.parts.me.config;
+        target == config.node_id || target == config.advertise
+    }
+
+    /// Only nodes that this one knows: a request must not make it dial anywhere else.
+    fn address_of_target(&self, target: &str) -> Result<String, Fault> {
+        if let Some(entry) = self.parts.nodes.find(target) {
+            return Ok(entry.address);
+        }
+        let config = &self.parts.me.config;
+        let configured = config.peers.iter().chain(&config.cluster).find(|a| *a == target);
+        configured.cloned().ok_or_else(|| {
+            let known = self.parts.nodes.list();
+            let names: Vec<&str> = known.iter().map(|entry| entry.node.as_str()).collect();
+            Fault::new(
+                Code::NotFound,
+                format!(
+                    "{} knows no node {target:?}; it knows {}",
+                    config.node_id,
+                    names.join(", ")
+                ),
+            )
+        })
+    }
+
+    fn leader_elsewhere(&self) -> Option<String> {
+        let engine = self.parts.role.engine();
+        if engine.leader_time().is_some() {
+            return None;
+        }
+        let (id, node) = engine.leader()?;
+        (id != self.parts.me.raft_id).then(|| self.parts.forwarder.address_of(&node))
+    }
+
+    async fn admin_here(&self, request: AdminRequest, until: Instant) -> Result<AdminReply, Fault> {
+        let parts = &*self.parts;
+        let engine = parts.role.engine();
+        let within = until.saturating_duration_since(Instant::now());
+        match request {
+            AdminRequest::Ping => Ok(AdminReply::Pong),
+            AdminRequest::NodeInfo => Ok(AdminReply::Node(Box::new(self.info().await))),
+            AdminRequest::Directory => Ok(AdminReply::Directory(parts.nodes.list())),
+            AdminRequest::RaftStatus => {
+                let me = self.hello_of_mine().await;
+                let waiting = parts.members.waiting_for();
+                Ok(AdminReply::Raft(Box::new(status::status(engine, &me, &waiting))))
+            }
+            AdminRequest::RaftProbe => {
+                let noop = Batch { settings: lock::settings(&parts.me.config), ..Batch::default() };
+                status::probe(engine, &noop, within).await.map(AdminReply::Probe)
+            }
+            AdminRequest::RaftTransfer { to } => {
+                parts.members.transfer(&to, within).await.map(AdminReply::Done)
+            }
+            AdminRequest::RaftReplace { node } => {
+                let answers = parts.greeter.answers();
+                parts.members.replace_named(&node, &answers).await.map(AdminReply::Done)
+            }
+            AdminRequest::SnapshotRead { id, offset } => {
+                let role = parts.me.config.role;
+                parts.backups.read(engine, role, id, offset, within).await
+            }
+            AdminRequest::SnapshotWrite { id, offset, data, done } => {
+                let piece = backup::Upload { id, offset, data, done };
+                let role = parts.me.config.role;
+                parts.backups.write(engine, role, piece, within).await.map(AdminReply::Done)
+            }
+            AdminRequest::DialCheck { address } => {
+                let address = self.address_of_target(&address)?;
+                Ok(AdminReply::Dial(self.dial_check(&address).await))
+            }
+        }
+    }
+
+    async fn dial_check(&self, address: &str) -> DialReport {
+        let hail = Hailer::new(&self.parts.me.config.node_id).hail(HailPlane::Client);
+        dsync::dial::check(&self.parts.net, address, &hail, DIAL_CHECK).await
+    }
+
+    async fn info(&self) -> NodeInfo {
+        let parts = &*self.parts;
+        let me = &parts.me;
+        let engine = parts.role.engine();
+        let hello = self.hello_of_mine().await;
+        let raft = status::status(engine, &hello, &parts.members.waiting_for());
+        let state = match (hello.initialized, raft.leader.is_some()) {
+            (false, _) => "forming",
+            (true, false) => "no-leader",
+            (true, true) => "serving",
+        };
+        NodeInfo {
+            node: me.config.node_id.clone(),
+            role: me.config.role,
+            address: me.config.advertise.clone(),
+            listen: me.config.listen(),
+            version: hello.version,
+            cluster: hello.cluster,
+            incarnation: me.incarnation,
+            uptime_ms: u64::try_from(me.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            state: state.to_owned(),
+            problems: raft.problems,
+            settings: me.settings.clone(),
+            peers: parts.greeter.view(),
+            warnings: parts.telemetry.recent.list(),
+            connections: u32::try_from(parts.counters.read().clients).unwrap_or(u32::MAX),
+            pid: std::process::id(),
+        }
+    }
+
+    async fn serve_lock(
+        &self,
+        head: &Head,
+        request: LockRequest,
+        call: &Call,
+    ) -> Answer<LockReply> {
+        if head.target.is_some() {
+            return self.parts.forwarder.answer(Err(Fault::new(
+                Code::InvalidArgument,
+                "lock requests go to the leader: they have no target",
+            )));
+        }
+        self.parts.role.call(head, request, call.time_left()).await
+    }
+
+    fn account<T>(&self, kind: RequestKind, begun: Instant, answer: &Answer<T>) {
+        let outcome = match &answer.result {
+            Ok(_) => Outcome::Ok,
+            Err(fault) => Outcome::from(fault.code),
+        };
+        self.parts.telemetry.metrics.request(kind, outcome, begun.elapsed());
+    }
+}
+
+fn needs_leader(request: &AdminRequest) -> bool {
+    matches!(
+        request,
+        AdminRequest::RaftProbe
+            | AdminRequest::RaftTransfer { .. }
+            | AdminRequest::RaftReplace { .. }
+            | AdminRequest::SnapshotRead { .. }
+            | AdminRequest::SnapshotWrite { .. }
+    )
+}
+
+impl NodeHandler for NodeService {
+    async fn lock(&self, call: Call, head: Head, request: LockRequest) -> Answer<LockReply> {
+        let begun = Instant::now();
+        let kind = RequestKind::from(&request);
+        let answer = self.serve_lock(&head, request, &call).await;
+        if let Err(fault) = &answer.result
+            && fault.effect == Effect::Unknown
+        {
+            tracing::warn!(
+                request = format!("{:032x}", head.request_id),
+                caller = %call.caller.id,
+                %fault,
+                "the outcome of a request is unknown"
+            );
+        }
+        self.account(kind, begun, &answer);
+        answer
+    }
+
+    async fn admin(&self, call: Call, head: Head, request: AdminRequest) -> Answer<AdminReply> {
+        let begun = Instant::now();
+        let kind = RequestKind::from(&request);
+        if changes_cluster(&request) {
+            tracing::info!(
+                caller = %call.caller.id,
+                address = %call.caller.address,
+                request = format!("{:032x}", head.request_id),
+                action = ?short(&request),
+                "admin action"
+            );
+        }
+        let until = begun + call.time_left().min(ADMIN_BUDGET.max(call.time_left()));
+        let answer = self.serve_admin(&head, request, until).await;
+        self.account(kind, begun, &answer);
+        answer
+    }
+}
+
+fn changes_cluster(request: &AdminRequest) -> bool {
+    match request {
+        AdminRequest::RaftTransfer { .. } | AdminRequest::RaftReplace { .. } => true,
+        AdminRequest::SnapshotWrite { offset, done, .. } => *offset == 0 || *done,
+        AdminRequest::Ping
+        | AdminRequest::NodeInfo
+        | AdminRequest::Directory
+        | AdminRequest::RaftStatus
+        | AdminRequest::RaftProbe
+        | AdminRequest::SnapshotRead { .. }
+        | AdminRequest::DialCheck { .. } => false,
+    }
+}
+
+/// The action in a log line, without the bytes of a backup.
+fn short(request: &AdminRequest) -> String {
+    if let AdminRequest::SnapshotWrite { id, done, .. } = request {
+        return format!("restore {id}, done={done}");
+    }
+    format!("{request:?}")
+}
+
+impl PeerHandler for NodeService {
+    async fn hello(&self, _call: Call, from: Hello) -> Result<Hello, Fault> {
+        self.parts.greeter.heard(&from);
+        Ok(self.hello_of_mine().await)
+    }
+
+    async fn raft(
+        &self,
+        _call: Call,
+        to: Destination,
+        request: RaftCall,
+    ) -> Result<RaftReply, Fault> {
+        self.parts.raft.call(to, request).await
+    }
+}

@@ -1,0 +1,394 @@
+//! The Raft engine: proposes commands, answers linearizable reads, tells how it stands.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dsync_core::config::Timers;
+use dsync_core::raft::LeaderClock;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::impls::ProgressResponder;
+use openraft::{Config, Instant as _, Raft, ReadPolicy, SnapshotPolicy};
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::log::{LogStore, LogWatch};
+use super::machine::{AppliedState, Machine, Piece, Response, Shared, StateMachine, Stored};
+use super::network::PeerNetworkFactory;
+use super::snapshot::SnapshotStore;
+use super::transport::Transport;
+use super::types::{Proposal, RaftNode, TypeConfig};
+
+/// The metrics that openraft publishes.
+pub type Metrics = openraft::RaftMetrics<TypeConfig>;
+
+/// Why a proposal or a read was not carried out here.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotDone {
+    /// Another node leads, or none does. What was proposed may still be carried out.
+    #[error("not the leader")]
+    NotLeader(Option<(u64, RaftNode)>),
+    /// No quorum answers.
+    #[error("no quorum answers: {0}")]
+    NoQuorum(String),
+    /// The engine has stopped, by request or by a fault of disk or program.
+    #[error("the raft engine has stopped: {0}")]
+    Stopped(String),
+    /// The command cannot be encoded, or is too large for one entry.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Largest command of one log entry.
+pub const COMMAND_MAX: usize = 128 * 1024;
+/// Entries in one append: together they stay below the peers' frame limit of 16 MiB.
+const ENTRIES_PER_APPEND: u64 = 100;
+/// Entries between two snapshots.
+const SNAPSHOT_EVERY: u64 = 20_000;
+/// Entries kept behind a snapshot, for followers that are a little behind.
+const KEPT_BEHIND_SNAPSHOT: u64 = 2_000;
+
+/// A replicated state machine. Cheap to clone.
+///
+/// # Consistency
+/// What [`propose`](Self::propose) answered is on the disks of a quorum and is never lost. What
+/// [`read`](Self::read) sees contains every proposal that was answered before it was called.
+pub struct Engine<M: Machine> {
+    inner: Arc<Inner<M>>,
+}
+
+impl<M: Machine> Clone for Engine<M> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<M: Machine> std::fmt::Debug for Engine<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("id", self.inner.raft.node_id()).finish_non_exhaustive()
+    }
+}
+
+struct Inner<M: Machine> {
+    raft: Raft<TypeConfig, StateMachine<M>>,
+    shared: Arc<Shared<M>>,
+    transport: Arc<Transport>,
+    log: LogWatch,
+    clock: Mutex<Option<(u64, LeaderClock)>>,
+    nonce: AtomicU64,
+    started: Instant,
+    timers: Timers,
+}
+
+/// openraft's settings for our timers.
+fn raft_config(timers: &Timers) -> io::Result<Arc<Config>> {
+    let config = Config {
+        cluster_name: "dsync".to_owned(),
+        heartbeat_interval: timers.heartbeat_ms,
+        election_timeout_min: timers.election_min_ms,
+        election_timeout_max: timers.election_max_ms,
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        allow_log_reversion: None,
+        quorum_loss_probe_interval: Some(2 * timers.election_max_ms),
+        backoff: "50ms 100ms 200ms ..500ms".to_owned(),
+        install_snapshot_timeout: 30_000,
+        max_payload_entries: ENTRIES_PER_APPEND,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+        max_in_snapshot_log_to_keep: KEPT_BEHIND_SNAPSHOT,
+        replication_lag_threshold: SNAPSHOT_EVERY * 2,
+        broadcast_submitted_on_append: Some(true),
+        ..Config::default()
+    };
+    config.validate().map(Arc::new).map_err(io::Error::other)
+}
+
+impl<M: Machine> Engine<M> {
+    /// Starts the engine on what is on disk. It takes part once the cluster is formed.
+    ///
+    /// # Errors
+    /// The log or the newest snapshot cannot be read; the text names the file.
+    pub async fn open(
+        machine: M,
+        log: LogStore,
+        snapshots: SnapshotStore,
+        transport: Arc<Transport>,
+        timers: Timers,
+    ) -> io::Result<Self> {
+        let shared = Shared::open(machine, snapshots)?;
+        let time = Arc::downgrade(&shared);
+        transport.on_time(Box::new(move |t_ms| {
+            if let Some(shared) = time.upgrade() {
+                shared.saw_time(t_ms);
+            }
+        }));
+        let watch = log.watch();
+        let raft = Raft::new(
+            transport.raft_id(),
+            raft_config(&timers)?,
+            PeerNetworkFactory::new(Arc::clone(&transport)),
+            log,
+            StateMachine(Arc::clone(&shared)),
+        )
+        .await
+        .map_err(io::Error::other)?;
+        let inner = Inner {
+            raft,
+            shared,
+            transport,
+            log: watch,
+            clock: Mutex::new(None),
+            nonce: AtomicU64::new(1),
+            started: Instant::now(),
+            timers,
+        };
+        let engine = Self { inner: Arc::new(inner) };
+        let clock = Arc::downgrade(&engine.inner);
+        engine.inner.transport.set_clock(Box::new(move || {
+            clock.upgrade().map_or(0, |inner| inner.leader_time().map_or(0, |(_, t)| t))
+        }));
+        Ok(engine)
+    }
+
+    /// openraft's handle, for the parts of the engine.
+    pub(super) fn raft(&self) -> &Raft<TypeConfig, StateMachine<M>> {
+        &self.inner.raft
+    }
+
+    /// How the log stands.
+    pub fn log(&self) -> &LogWatch {
+        &self.inner.log
+    }
+
+    /// The way to the peers.
+    pub fn transport(&self) -> &Arc<Transport> {
+        &self.inner.transport
+    }
+
+    /// The timers in force.
+    pub fn timers(&self) -> &Timers {
+        &self.inner.timers
+    }
+
+    /// openraft's metrics as of now.
+    pub fn metrics(&self) -> Metrics {
+        self.inner.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Follows what has been applied here.
+    pub fn applied(&self) -> watch::Receiver<AppliedState> {
+        self.inner.shared.applied.subscribe()
+    }
+
+    /// Looks at the state as applied here, however old.
+    pub fn peek<R>(&self, look: impl FnOnce(&mut M) -> R) -> R {
+        look(&mut self.inner.shared.machine.lock().machine)
+    }
+
+    /// The leader as this node knows it, itself included.
+    pub fn leader(&self) -> Option<(u64, RaftNode)> {
+        let metrics = self.inner.raft.metrics();
+        let seen = metrics.borrow_watched();
+        let id = seen.current_leader?;
+        let node = seen.membership_config.membership().get_node(&id)?.clone();
+        Some((id, node))
+    }
+
+    /// Term and cluster time while this node leads.
+    pub fn leader_time(&self) -> Option<(u64, u64)> {
+        self.inner.leader_time()
+    }
+
+    /// Proposes a command and waits until it is applied here.
+    ///
+    /// # Errors
+    /// [`NotDone::NotLeader`] and [`NotDone::Stopped`] leave open whether the command was carried
+    /// out; commands that may be repeated must be recognised by the machine.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the command is carried out.
+    pub async fn propose(&self, command: &M::Command) -> Result<M::Response, NotDone> {
+        match self.write(&Stored::Command(command)).await? {
+            Response::Command(response) => Ok(response),
+            Response::Restore(_) => Err(NotDone::Refused("answered as a restore".to_owned())),
+        }
+    }
+
+    /// Puts a piece of a backup through the log; the last one replaces the state of all nodes.
+    ///
+    /// # Errors
+    /// [`NotDone::Refused`] when the backup is damaged or another restore began meanwhile.
+    ///
+    /// # Cancel safety
+    /// As [`propose`](Self::propose).
+    pub async fn restore(&self, piece: Piece) -> Result<(), NotDone> {
+        match self.write(&Stored::<&M::Command>::Restore(piece)).await? {
+            Response::Restore(done) => done.map_err(NotDone::Refused),
+            Response::Command(_) => Err(NotDone::Refused("answered as a command".to_owned())),
+        }
+    }
+
+    async fn write(&self, stored: &Stored<&M::Command>) -> Result<Response<M::Response>, NotDone> {
+        let data = postcard::to_stdvec(stored)
+            .map_err(|error| NotDone::Refused(format!("cannot encode the command: {error}")))?;
+        if data.len() > COMMAND_MAX {
+            return Err(NotDone::Refused(format!(
+                "the command is {} bytes, at most {COMMAND_MAX} fit in a log entry",
+                data.len()
+            )));
+        }
+        let (leader, t_ms) = self.inner.lead()?;
+        let nonce = self.inner.nonce.fetch_add(1, Ordering::Relaxed);
+        let applied = self.inner.shared.pending.insert(nonce, leader);
+        let forget = Forget { shared: &self.inner.shared, nonce };
+        let (responder, written) = ProgressResponder::complete_only();
+        let proposal = Proposal { t_ms, nonce, data: data.into() };
+        self.inner
+            .raft
+            .write(proposal)
+            .with_leader(leader)
+            .responder(responder)
+            .await
+            .map_err(|fatal| NotDone::Stopped(fatal.to_string()))?;
+        let result = first_of(applied, written).await;
+        drop(forget);
+        result
+    }
+
+    /// Looks at the state with every proposal applied that was answered before the call.
+    ///
+    /// # Errors
+    /// [`NotDone::NotLeader`] here, [`NotDone::NoQuorum`] when none acknowledges within
+    /// `timeout`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn read<R>(
+        &self,
+        timeout: Duration,
+        look: impl FnOnce(&M) -> R,
+    ) -> Result<R, NotDone> {
+        use openraft::errors::LinearizableReadError as E;
+        let raft = &self.inner.raft;
+        let ready = tokio::time::timeout(timeout, async {
+            let reading = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(
+                |error| match error {
+                    RaftError::APIError(E::ForwardToLeader(to)) => {
+                        NotDone::NotLeader(to.leader_id.zip(to.leader_node))
+                    }
+                    RaftError::APIError(E::QuorumNotEnough(e)) => NotDone::NoQuorum(e.to_string()),
+                    RaftError::Fatal(fatal) => NotDone::Stopped(fatal.to_string()),
+                },
+            )?;
+            reading.await_ready(raft).await.map_err(|e| NotDone::Stopped(e.to_string()))
+        });
+        match ready.await {
+            Ok(done) => done?,
+            Err(_) => {
+                return Err(NotDone::NoQuorum(format!(
+                    "no acknowledgement within {} ms",
+                    timeout.as_millis()
+                )));
+            }
+        };
+        Ok(look(&self.inner.shared.machine.lock().machine))
+    }
+
+    /// Hash of the state as applied here: equal on all nodes at one index.
+    pub fn state_hash(&self) -> u64 {
+        let bytes = self.inner.shared.machine.lock().snapshot().unwrap_or_default();
+        xxhash_rust::xxh3::xxh3_64(&bytes)
+    }
+
+    /// Stops the engine; what is answered is on disk already.
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::warn!(%error, "the raft engine did not stop cleanly");
+        }
+    }
+}
+
+/// Forgets a proposal whose caller has gone away or has its answer.
+struct Forget<'a, M: Machine> {
+    shared: &'a Shared<M>,
+    nonce: u64,
+}
+
+impl<M: Machine> Drop for Forget<'_, M> {
+    fn drop(&mut self) {
+        self.shared.pending.remove(self.nonce);
+    }
+}
+
+type Written =
+    Result<openraft::raft::ClientWriteResponse<TypeConfig>, ClientWriteError<TypeConfig>>;
+
+/// The response once the entry is applied, or why it will not be.
+async fn first_of<R>(
+    applied: oneshot::Receiver<R>,
+    written: impl Future<Output = Result<Written, impl std::error::Error>>,
+) -> Result<R, NotDone> {
+    let mut applied = std::pin::pin!(applied);
+    let written = std::pin::pin!(written);
+    tokio::select! {
+        biased;
+        response = &mut applied => {
+            response.map_err(|_| NotDone::Stopped("the proposal was dropped".to_owned()))
+        }
+        outcome = written => match outcome {
+            // Applied: the response was sent before this one.
+            Ok(Ok(_)) => applied.await.map_err(|_| NotDone::NotLeader(None)),
+            Ok(Err(ClientWriteError::ForwardToLeader(to))) => {
+                Err(NotDone::NotLeader(to.leader_id.zip(to.leader_node)))
+            }
+            Ok(Err(ClientWriteError::ChangeMembershipError(error))) => {
+                Err(NotDone::Refused(error.to_string()))
+            }
+            Ok(Err(
+                ClientWriteError::LogEntryDiscarded(_) | ClientWriteError::PreconditionFailed(_),
+            ))
+            | Err(_) => Err(NotDone::NotLeader(None)),
+        },
+    }
+}
+
+impl<M: Machine> Inner<M> {
+    fn local_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Term and time if this node leads.
+    fn lead(&self) -> Result<(u64, u64), NotDone> {
+        self.leader_time().ok_or_else(|| {
+            let metrics = self.raft.metrics();
+            let seen = metrics.borrow_watched();
+            let leader = seen.current_leader.filter(|id| id != self.raft.node_id());
+            let node =
+                leader.and_then(|id| seen.membership_config.membership().get_node(&id).cloned());
+            NotDone::NotLeader(leader.zip(node))
+        })
+    }
+
+    fn leader_time(&self) -> Option<(u64, u64)> {
+        let leader = self.raft.as_leader().ok()?;
+        let term = leader.term();
+        let local = self.local_ms();
+        let acked = leader.last_quorum_acked().map(|at| {
+            let age = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            local.saturating_sub(age)
+        });
+        let mut clock = self.clock.lock();
+        match clock.as_mut() {
+            Some((of, clock)) if *of == term => Some((term, clock.read(local, acked))),
+            _ => {
+                let base = self.shared.seen_ms.load(Ordering::Relaxed);
+                let new = LeaderClock::new(base, local, self.timers.election_max_ms);
+                *clock = Some((term, new));
+                Some((term, base))
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Forming the cluster and keeping its membership: the acting half of
+//! [`dsync_core::raft::formation`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsync_core::node::{ClusterId, Hello, RaftId, Role};
+use dsync_core::raft::formation::{self, Decision, PeerAnswer};
+use dsync_core::{Code, Fault};
+use openraft::ChangeMembers;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::engine::Engine;
+use super::identity::Identity;
+use super::machine::Machine;
+use super::types::RaftNode;
+
+/// A voter that answered so recently is alive: nobody takes its place.
+const ALIVE: Duration = Duration::from_secs(3);
+/// Longest time for a new member to catch up with the log.
+const CATCH_UP: Duration = Duration::from_secs(120);
+
+/// Forms the cluster and replaces wiped members.
+#[derive(Debug)]
+pub struct Members<M: Machine> {
+    engine: Engine<M>,
+    identity: Arc<Mutex<Identity>>,
+    seed: u64,
+    said: Mutex<String>,
+}
+
+impl<M: Machine> Members<M> {
+    /// `seed` makes the id of a cluster that this node forms.
+    pub fn new(engine: Engine<M>, identity: Arc<Mutex<Identity>>, seed: u64) -> Self {
+        Self { engine, identity, seed, said: Mutex::new(String::new()) }
+    }
+
+    /// True once the log holds a membership.
+    pub async fn initialized(&self) -> bool {
+        self.engine.raft().is_initialized().await.unwrap_or(false)
+    }
+
+    /// What keeps this node from being a member, in words; empty when nothing does.
+    pub fn waiting_for(&self) -> String {
+        self.said.lock().clone()
+    }
+
+    /// Logs a state of affairs once per change.
+    fn say(&self, text: String) {
+        let mut said = self.said.lock();
+        if *said != text {
+            if !text.is_empty() {
+                tracing::info!("{text}");
+            }
+            *said = text;
+        }
+    }
+
+    /// One step after a round of greetings.
+    pub async fn step(&self, me: &Hello, peers: &[PeerAnswer]) {
+        if self.initialized().await {
+            self.say(String::new());
+            self.replace_wiped(me.role, peers).await;
+            return;
+        }
+        match formation::decide(me, peers) {
+            Decision::Wait(why) => self.say(why),
+            Decision::LeaveTo(first) => self.say(format!("{first} forms the cluster")),
+            Decision::Join(member) => self.say(join_text(me, peers, &member)),
+            Decision::Initialize => self.initialize(me, peers).await,
+        }
+    }
+
+    async fn initialize(&self, me: &Hello, peers: &[PeerAnswer]) {
+        let hellos = peers.iter().filter_map(|p| p.hello.as_ref().ok()).chain([me]);
+        let members: BTreeMap<RaftId, RaftNode> = hellos
+            .map(|h| (h.raft_id, RaftNode { node: h.node.to_string(), address: h.address.clone() }))
+            .collect();
+        // A crash may have come between the name and the forming: the name stays.
+        let kept = self.identity.lock().cluster();
+        let cluster = kept.unwrap_or(ClusterId(self.seed | 1));
+        if let Err(error) = self.identity.lock().join(cluster) {
+            tracing::error!(%error, "cannot write the cluster's id to DATA_DIR");
+            return;
+        }
+        self.engine.transport().set_cluster(cluster);
+        announce(cluster, &members);
+        self.say(String::new());
+        // NotAllowed means that it is formed already, which is as good.
+        if let Err(error) = self.engine.raft().initialize(members).await {
+            tracing::info!(%error, "the cluster was formed meanwhile");
+        }
+    }
+
+    /// On the leader: a voter whose node comes back empty is replaced by its new self.
+    async fn replace_wiped(&self, role: Role, peers: &[PeerAnswer]) {
+        if self.engine.leader_time().is_none() {
+            return;
+        }
+        let voters = self.voters();
+        for hello in peers.iter().filter_map(|p| p.hello.as_ref().ok()) {
+            let Some((old, _)) = voters.iter().find(|(_, n)| n.node == hello.node.as_str()) else {
+                continue;
+            };
+            let fresh = hello.role == role && !hello.initialized && hello.raft_id != *old;
+            if !fresh || voters.contains_key(&hello.raft_id) || self.is_alive(*old) {
+                continue;
+            }
+            match self.replace(*old, hello).await {
+                Ok(text) => tracing::warn!("{text}"),
+                Err(fault) => {
+                    tracing::warn!(node = %hello.node, %fault, "cannot replace the wiped node yet");
+                }
+            }
+        }
+    }
+
+    fn is_alive(&self, id: RaftId) -> bool {
+        let contact = self.engine.transport().contact(id);
+        contact.and_then(|c| c.last_success).is_some_and(|at| at.elapsed() < ALIVE)
+    }
+
+    /// Voters by raft id.
+    pub fn voters(&self) -> BTreeMap<RaftId, RaftNode> {
+        let membership = self.engine.metrics().membership_config;
+        let membership = membership.membership();
+        membership
+            .voter_ids()
+            .filter_map(|id| membership.get_node(&id).map(|node| (id, node.clone())))
+            .collect()
+    }
+
+    /// Replaces the voter of that name by the node that answers under it now.
+    ///
+    /// # Errors
+    /// `NotFound`: no voter of that name; `Conflict`: nothing has changed; `Unavailable`: it does
+    /// not answer, or did not catch up in time.
+    pub async fn replace_named(&self, node: &str, peers: &[PeerAnswer]) -> Result<String, Fault> {
+        let voters = self.voters();
+        let Some((old, _)) = voters.iter().find(|(_, n)| n.node == node) else {
+            let names: Vec<&str> = voters.values().map(|n| n.node.as_str()).collect();
+            return Err(Fault::new(
+                Code::NotFound,
+                format!("{node:?} is not a voter; the voters are {}", names.join(", ")),
+            ));
+        };
+        let hello = peers
+            .iter()
+            .filter_map(|p| p.hello.as_ref().ok())
+            .find(|h| h.node.as_str() == node)
+            .ok_or_else(|| Fault::unavailable(format!("{node} does not answer the leader")))?;
+        if hello.raft_id == *old {
+            return Err(Fault::new(
+                Code::Conflict,
+                format!("{node} still has its data (raft id {old:016x}): nothing to replace"),
+            ));
+        }
+        self.replace(*old, hello).await
+    }
+
+    /// Hands leadership to that voter.
+    ///
+    /// # Errors
+    /// `NotFound`: no voter of that name; `Unavailable`: it did not take over in time.
+    pub async fn transfer(&self, node: &str, within: Duration) -> Result<String, Fault> {
+        let voters = self.voters();
+        let Some(to) = voters.iter().find(|(_, n)| n.node == node).map(|(id, _)| *id) else {
+            let names: Vec<&str> = voters.values().map(|n| n.node.as_str()).collect();
+            return Err(Fault::new(
+                Code::NotFound,
+                format!("{node:?} is not a voter; the voters are {}", names.join(", ")),
+            ));
+        };
+        let raft = self.engine.raft();
+        raft.trigger().transfer_leader(to).await.map_err(|e| Fault::unavailable(e.to_string()))?;
+        let until = Instant::now() + within;
+        while Instant::now() < until {
+            if self.engine.leader().is_some_and(|(id, _)| id == to) {
+                return Ok(format!("{node} leads"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(Fault::unavailable(format!(
+            "{node} did not take over within {} ms",
+            within.as_millis()
+        )))
+    }
+
+    /// Hands leadership to the voter that has most of the log, if there is another one.
+    pub async fn hand_over(&self, within: Duration) {
+        let metrics = self.engine.metrics();
+        let me = self.engine.transport().raft_id();
+        let voters = self.voters();
+        let best = metrics.replication.iter().flatten().filter(|(id, at)| {
+            **id != me && voters.contains_key(id) && at.is_some() && self.is_alive(**id)
+        });
+        let best = best.max_by_key(|(_, at)| at.as_ref().map(openraft::LogId::index));
+        let Some(node) = best.and_then(|(id, _)| voters.get(id)) else { return };
+        match self.transfer(&node.node, within).await {
+            Ok(text) => tracing::info!("leadership handed over: {text}"),
+            Err(fault) => tracing::warn!(%fault, "leadership was not handed over"),
+        }
+    }
+
+    async fn replace(&self, old: RaftId, hello: &Hello) -> Result<String, Fault> {
+        let raft = self.engine.raft();
+        let node = RaftNode { node: hello.node.to_string(), address: hello.address.clone() };
+        tracing::warn!(node = %hello.node, old = format!("{old:016x}"), new = format!("{:016x}", hello.raft_id), "a member lost its data: it joins anew");
+        let failed =
+            |error: String| Fault::unavailable(format!("replacing {}: {error}", hello.node));
+        let caught_up = tokio::time::timeout(CATCH_UP, raft.add_learner(hello.raft_id, node, true));
+        caught_up
+            .await
+            .map_err(|_| failed(format!("it did not catch up within {} s", CATCH_UP.as_secs())))?
+            .map_err(|error| failed(error.to_string()))?;
+        let mut voters: BTreeSet<RaftId> = self.voters().into_keys().collect();
+        voters.remove(&old);
+        voters.insert(hello.raft_id);
+        raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(format!("{} votes again under a new raft id {:016x}", hello.node, hello.raft_id))
+    }
+}
+
+fn announce(cluster: ClusterId, members: &BTreeMap<RaftId, RaftNode>) {
+    let names: Vec<&str> = members.values().map(|n| n.node.as_str()).collect();
+    let members = names.join(", ");
+    if names.len() == 1 {
+        tracing::warn!(%cluster, members, "PEER_ADDRESSES is empty: a cluster of one is formed, which survives no failure");
+    } else {
+        tracing::info!(%cluster, members, "all members agree: forming the cluster");
+    }
+}
+
+/// What a node says that meets a cluster which it is no member of.
+fn join_text(me: &Hello, peers: &[PeerAnswer], member: &str) -> String {
+    let voters = peers
+        .iter()
+        .filter_map(|p| p.hello.as_ref().ok())
+        .find(|h| h.initialized)
+        .map(|h| h.voters.as_slice())
+        .unwrap_or_default();
+    match voters.iter().find(|(name, _)| name == me.node.as_str()) {
+        Some((_, id)) if *id == me.raft_id => {
+            format!("{member} belongs to the cluster already: waiting for its leader")
+        }
+        Some((_, id)) => format!(
+            "the cluster of {member} knows this node under raft id {id:016x}, whose data is gone \
+             from here: waiting to be taken in anew"
+        ),
+        None => {
+            let names: Vec<&str> = voters.iter().map(|(name, _)| name.as_str()).collect();
+            format!(
+                "{member} belongs to a cluster of [{}] and {} is not one of them: correct NODE_ID \
+                 or PEER_ADDRESSES; no second cluster is formed",
+                names.join(", "),
+                me.node
+            )
+        }
+    }
+}

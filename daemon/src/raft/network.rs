@@ -1,0 +1,270 @@
+//! Raft's way to its peers: one lazily opened connection per peer and class.
+//!
+//! Any transport error or deadline drops the connection and is told to openraft as `Unreachable`,
+//! which backs off; a dead connection that stays in a pool once kept a restarted follower out for
+//! ever.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dsync::PeerConnection;
+use dsync::peer::{RaftCall, RaftReply};
+use openraft::OptionalSend;
+use openraft::alias::{SnapshotOf, VoteOf};
+use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+
+use super::transport::Transport;
+use super::types::{
+    RaftNode, TypeConfig, entry_to_peer, log_id_from_peer, log_id_to_peer, membership_to_peer,
+    vote_from_peer, vote_to_peer,
+};
+
+/// Bytes of one piece of a snapshot.
+const SNAPSHOT_PIECE: usize = 512 * 1024;
+
+/// What a connection is for: a snapshot never delays a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Heartbeat,
+    Append,
+    Snapshot,
+}
+
+/// Makes the clients that openraft asks for.
+#[derive(Debug)]
+pub(super) struct PeerNetworkFactory(Arc<Transport>);
+
+impl PeerNetworkFactory {
+    pub(super) fn new(transport: Arc<Transport>) -> Self {
+        Self(transport)
+    }
+
+    fn client(&self, target: u64, node: &RaftNode, class: Class) -> PeerNetwork {
+        PeerNetwork {
+            transport: Arc::clone(&self.0),
+            target,
+            node: node.clone(),
+            class,
+            connection: None,
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for PeerNetworkFactory {
+    type Network = PeerNetwork;
+
+    async fn new_client(&mut self, target: u64, node: &RaftNode) -> PeerNetwork {
+        self.client(target, node, Class::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &RaftNode) -> PeerNetwork {
+        self.client(target, node, Class::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &RaftNode) -> PeerNetwork {
+        self.client(target, node, Class::Snapshot)
+    }
+}
+
+/// One peer, one class.
+pub(super) struct PeerNetwork {
+    transport: Arc<Transport>,
+    target: u64,
+    node: RaftNode,
+    class: Class,
+    connection: Option<PeerConnection>,
+}
+
+fn unreachable(why: String) -> Unreachable<TypeConfig> {
+    Unreachable::new(&io::Error::other(why))
+}
+
+fn unexpected(reply: &RaftReply) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(unreachable(format!("an answer to another question: {reply:?}")))
+}
+
+impl PeerNetwork {
+    /// Calls the peer; whatever goes wrong, the connection is given up.
+    async fn call(
+        &mut self,
+        call: RaftCall,
+        within: Duration,
+    ) -> Result<RaftReply, Unreachable<TypeConfig>> {
+        self.try_call(call, within).await.map_err(|why| {
+            self.connection = None;
+            self.transport.note_failure(self.target, &self.node, &why);
+            unreachable(why)
+        })
+    }
+
+    async fn try_call(&mut self, call: RaftCall, within: Duration) -> Result<RaftReply, String> {
+        let client = if let Some(client) = &self.connection {
+            client.clone()
+        } else {
+            let bulk = self.class != Class::Heartbeat;
+            let client = self.transport.dial(&self.node, bulk, within).await?;
+            self.connection = Some(client.clone());
+            client
+        };
+        let to = self.transport.destination(self.target)?;
+        let reply = client
+            .raft(to, call, within)
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|fault| fault.to_string())?;
+        self.transport.note_success(self.target);
+        Ok(reply)
+    }
+
+    async fn ask_for_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        pre: bool,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let call = RaftCall::Vote {
+            vote: vote_to_peer(&rpc.vote),
+            last: rpc.last_log_id.as_ref().map(log_id_to_peer),
+            pre,
+            transfer: rpc.leadership_transfer,
+        };
+        let term = rpc.vote.leader_id().term;
+        let within = Duration::from_millis(self.transport.timers().election_min_ms);
+        self.transport.elections().began(term, pre, || self.transport.why_elect());
+        let answer = self.call(call, within).await;
+        let told = answer.as_ref().map_err(ToString::to_string);
+        self.transport.elections().answered(term, pre, &self.node.node, told);
+        let answer = answer?;
+        let RaftReply::Voted { vote, granted, last } = answer else {
+            return Err(unexpected(&answer));
+        };
+        let vote = vote_from_peer(&vote).map_err(|e| unreachable(e.to_string()))?;
+        Ok(VoteResponse::new(vote, last.map(log_id_from_peer), granted))
+    }
+
+    async fn send_snapshot(
+        &mut self,
+        vote: VoteOf<TypeConfig>,
+        snapshot: SnapshotOf<TypeConfig, Vec<u8>>,
+    ) -> Result<SnapshotResponse<TypeConfig>, Unreachable<TypeConfig>> {
+        let data = Bytes::from(snapshot.snapshot);
+        let meta = snapshot.meta;
+        let id = self.transport.next_transfer();
+        let mut offset = 0;
+        loop {
+            let end = data.len().min(offset + SNAPSHOT_PIECE);
+            let done = end == data.len();
+            let call = RaftCall::Snapshot {
+                vote: vote_to_peer(&vote),
+                id,
+                last: meta.last_log_id.as_ref().map(log_id_to_peer),
+                membership_at: meta.last_membership.log_id().as_ref().map(log_id_to_peer),
+                membership: membership_to_peer(meta.last_membership.membership()),
+                offset: u64::try_from(offset).unwrap_or(u64::MAX),
+                data: data.slice(offset..end),
+                done,
+            };
+            // The last piece is answered after the state is on disk and restored.
+            let within = Duration::from_secs(if done { 30 } else { 5 });
+            let reply = self.call(call, within).await?;
+            let RaftReply::Received(theirs) = reply else {
+                return Err(unreachable(format!("an answer to another question: {reply:?}")));
+            };
+            let theirs = vote_from_peer(&theirs).map_err(|e| unreachable(e.to_string()))?;
+            if done || theirs > vote {
+                return Ok(SnapshotResponse::new(theirs));
+            }
+            offset = end;
+        }
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for PeerNetwork {
+    type SnapshotData = Vec<u8>;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        // An append waits for the follower's disk; openraft's own limit is a part of the
+        // heartbeat interval.
+        let within = match self.class {
+            Class::Heartbeat => option.soft_ttl(),
+            Class::Append | Class::Snapshot => Duration::from_secs(2),
+        };
+        let call = RaftCall::Append {
+            vote: vote_to_peer(&rpc.vote),
+            prev: rpc.prev_log_id.as_ref().map(log_id_to_peer),
+            commit: rpc.leader_commit.as_ref().map(log_id_to_peer),
+            entries: rpc.entries.iter().map(entry_to_peer).collect(),
+            t_ms: self.transport.clock(),
+        };
+        let reply = self.call(call, within).await?;
+        match reply {
+            RaftReply::Appended => Ok(AppendEntriesResponse::Success),
+            RaftReply::AppendedUpTo(id) => {
+                Ok(AppendEntriesResponse::PartialSuccess(id.map(log_id_from_peer)))
+            }
+            RaftReply::Conflict => Ok(AppendEntriesResponse::Conflict),
+            RaftReply::HigherVote(vote) => {
+                let vote = vote_from_peer(&vote).map_err(|e| unreachable(e.to_string()))?;
+                Ok(AppendEntriesResponse::HigherVote(vote))
+            }
+            RaftReply::Voted { .. } | RaftReply::Received(_) | RaftReply::Transferring => {
+                Err(unexpected(&reply))
+            }
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.ask_for_vote(rpc, false).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.ask_for_vote(rpc, true).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: VoteOf<TypeConfig>,
+        snapshot: SnapshotOf<TypeConfig, Vec<u8>>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot) => Ok(sent?),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let call = RaftCall::Transfer {
+            from: vote_to_peer(req.from_leader()),
+            to: *req.to_node_id(),
+            last: req.last_log_id().map(log_id_to_peer),
+        };
+        let within = Duration::from_millis(self.transport.timers().election_min_ms);
+        let reply = self.call(call, within).await?;
+        if reply == RaftReply::Transferring { Ok(Ok(())) } else { Err(unexpected(&reply)) }
+    }
+}

@@ -1,0 +1,203 @@
+//! The lock machine as the engine drives it, with those who wait for its decisions.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use dsync_core::lock::{
+    Applied, At, Batch, Event, EventKind, LockMachine, Lookup, Outcome, RequestKey, Snapshot,
+};
+use tokio::sync::{oneshot, watch};
+
+use crate::raft::Machine;
+use crate::telemetry::{Expired, Metrics};
+
+/// Events kept for watchers; who falls behind further begins anew with a listing.
+const EVENTS_KEPT: usize = 16_384;
+
+/// The replicated lock state and what of it lives only in this process.
+#[derive(Debug)]
+pub struct LockState {
+    metrics: Arc<Metrics>,
+    pub(super) machine: LockMachine,
+    waiting: HashMap<RequestKey, Vec<oneshot::Sender<Outcome>>>,
+    events: VecDeque<Event>,
+    /// First log index whose events are all here.
+    events_from: u64,
+    /// Log index applied last: wakes watchers.
+    applied: watch::Sender<u64>,
+    /// Cluster time of the earliest thing that an empty entry would do.
+    deadline: watch::Sender<Option<u64>>,
+}
+
+/// An answer, or where it will arrive.
+pub(super) enum Awaited {
+    Now(Lookup),
+    Later(oneshot::Receiver<Outcome>),
+}
+
+impl LockState {
+    /// An empty state; `metrics` follow it.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            machine: LockMachine::new(),
+            waiting: HashMap::new(),
+            events: VecDeque::new(),
+            events_from: 1,
+            applied: watch::Sender::new(0),
+            deadline: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) fn deadlines(&self) -> watch::Receiver<Option<u64>> {
+        self.deadline.subscribe()
+    }
+
+    pub(super) fn progress(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Looks a request up; a pending one is registered for its decision in the same breath, so
+    /// that none falls between.
+    pub(super) fn look_or_wait(&mut self, key: RequestKey) -> Awaited {
+        let known = self.machine.lookup(&key);
+        if !matches!(known, Lookup::Pending { .. }) {
+            return Awaited::Now(known);
+        }
+        let (sender, receiver) = oneshot::channel();
+        let waiting = self.waiting.entry(key).or_default();
+        waiting.retain(|one| !one.is_closed());
+        waiting.push(sender);
+        Awaited::Later(receiver)
+    }
+
+    /// Forgets those who gave up waiting.
+    pub(super) fn stopped_waiting(&mut self, key: &RequestKey) {
+        if let Some(waiting) = self.waiting.get_mut(key) {
+            waiting.retain(|one| !one.is_closed());
+            if waiting.is_empty() {
+                self.waiting.remove(key);
+            }
+        }
+    }
+
+    /// Events of entries from `index` on, the index to ask for next, and whether some are gone.
+    pub(super) fn events(&self, index: u64, most: usize) -> (Vec<Event>, u64, bool) {
+        let gap = index < self.events_from;
+        let start = self.events.partition_point(|event| event.index < index);
+        let mut items: Vec<Event> = self.events.range(start..).take(most).cloned().collect();
+        let next = if items.len() == most {
+            // An entry's events stay together: the last one may not be whole.
+            let last = items.last().map_or(index, |event| event.index);
+            let whole = items.partition_point(|event| event.index < last);
+            if whole > 0 {
+                items.truncate(whole);
+                last
+            } else {
+                last + 1
+            }
+        } else {
+            *self.applied.borrow() + 1
+        };
+        (items, next.max(index), gap)
+    }
+
+    fn publish(&mut self, index: u64, applied: &Applied) {
+        for (key, outcome) in &applied.settled {
+            for waiter in self.waiting.remove(key).unwrap_or_default() {
+                // A waiter that is gone asks again by the same key.
+                drop(waiter.send(outcome.clone()));
+            }
+        }
+        for event in &applied.events {
+            if self.events.len() == EVENTS_KEPT
+                && let Some(dropped) = self.events.pop_front()
+            {
+                self.events_from = dropped.index + 1;
+            }
+            self.events.push_back(event.clone());
+        }
+        self.count(applied);
+        self.applied.send_replace(index);
+        let deadline = self.machine.next_deadline();
+        self.deadline.send_if_modified(|known| {
+            let changed = *known != deadline;
+            *known = deadline;
+            changed
+        });
+    }
+}
+
+impl LockState {
+    fn count(&self, applied: &Applied) {
+        for event in &applied.events {
+            match &event.kind {
+                EventKind::Granted { .. } => {
+                    self.metrics.grants.inc();
+                }
+                EventKind::SessionExpired { .. } => self.metrics.expired(Expired::Session, 1),
+                EventKind::Released { .. } | EventKind::Revoke { .. } | EventKind::Deadlock(_) => {}
+            }
+        }
+        let counts = self.machine.counts();
+        let level = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        self.metrics.sessions.set(level(counts.sessions));
+        self.metrics.locks.set(level(counts.locks));
+        self.metrics.waiters.set(level(counts.tickets));
+    }
+
+    /// Puts another state in place of this one; who waits goes on waiting, or has an answer.
+    fn replace(&mut self, machine: LockMachine) {
+        self.machine = machine;
+        // What happened before is not known event by event: watchers begin anew.
+        self.events.clear();
+        self.events_from = u64::MAX;
+        self.deadline.send_replace(self.machine.next_deadline());
+        for (key, waiters) in std::mem::take(&mut self.waiting) {
+            if let Lookup::Done(outcome) = self.machine.lookup(&key) {
+                for waiter in waiters {
+                    drop(waiter.send(outcome.clone()));
+                }
+            } else {
+                self.waiting.insert(key, waiters);
+            }
+        }
+    }
+}
+
+fn read_snapshot(bytes: &[u8]) -> io::Result<Snapshot> {
+    postcard::from_bytes(bytes).map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("lock snapshot: {error}"))
+    })
+}
+
+impl Machine for LockState {
+    type Command = Batch;
+    type Response = Applied;
+
+    fn apply(&mut self, at: At, batch: Batch) -> Applied {
+        let applied = self.machine.apply(at, &batch);
+        self.publish(at.index, &applied);
+        applied
+    }
+
+    fn snapshot(&self) -> io::Result<Vec<u8>> {
+        postcard::to_stdvec(&self.machine.snapshot_ref()).map_err(io::Error::other)
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.replace(LockMachine::restore(read_snapshot(bytes)?).map_err(io::Error::other)?);
+        Ok(())
+    }
+
+    fn restore_backup(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let snapshot = read_snapshot(bytes)?.restored_from_backup().map_err(io::Error::other)?;
+        self.replace(LockMachine::restore(snapshot).map_err(io::Error::other)?);
+        Ok(())
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.machine.now_ms()
+    }
+}

@@ -1,0 +1,3 @@
+//! What a node does. Roles never import each other.
+
+pub mod lock;

@@ -1,0 +1,50 @@
+//! Limits of the server.
+
+use std::time::Duration;
+
+use dsync::connection::{IN_FLIGHT_CLIENT, IN_FLIGHT_PEER};
+
+/// Limits of the server; the default is what a node runs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections that have not greeted yet.
+    pub ungreeted: usize,
+    /// The same from one address; not for loopback.
+    pub ungreeted_per_address: usize,
+    /// A silent connection is safe from making place for so long.
+    pub ungreeted_grace: Duration,
+    /// Connections that have greeted.
+    pub greeted: usize,
+    /// Time for the greeting.
+    pub greet: Duration,
+    /// Pause after a failed accept.
+    pub accept_pause: Duration,
+    /// Longest time without a request on a connection.
+    pub idle: Duration,
+    /// Longest time in which a peer accepts no byte of a reply.
+    pub write_stall: Duration,
+    /// Requests in flight on a client's connection; then no more are read from it.
+    pub in_flight_client: usize,
+    /// The same on a node's connection.
+    pub in_flight_peer: usize,
+    /// Time for handlers to finish on a stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            ungreeted: 256,
+            ungreeted_per_address: 16,
+            ungreeted_grace: Duration::from_millis(50),
+            greeted: 4_096,
+            greet: Duration::from_secs(2),
+            accept_pause: Duration::from_millis(50),
+            idle: Duration::from_secs(300),
+            write_stall: Duration::from_secs(10),
+            in_flight_client: IN_FLIGHT_CLIENT,
+            in_flight_peer: IN_FLIGHT_PEER,
+            drain: Duration::from_secs(5),
+        }
+    }
+}

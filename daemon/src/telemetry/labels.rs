@@ -1,0 +1,223 @@
+//! Label values of metrics: closed lists, so that nobody outside can make a new time series.
+
+use std::fmt::{self, Write as _};
+
+use dsync::api::{AdminRequest, LockRequest};
+use dsync_core::Code;
+use dsync_core::lock::Command;
+use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+
+/// Declares an enum whose values are label values, with their names.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The label value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+                encoder.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+label! {
+    /// Who is at the other end of a connection.
+    Plane {
+        /// A client.
+        Client = "client",
+        /// A node that hands requests on.
+        Forward = "forward",
+        /// A node of the same cluster.
+        Peer = "peer",
+        /// A node that sends or takes a snapshot.
+        Bulk = "bulk",
+    }
+}
+
+label! {
+    /// What was asked.
+    RequestKind {
+        /// Opens a session.
+        OpenSession = "open_session",
+        /// Ends a session.
+        CloseSession = "close_session",
+        /// Asks for locks.
+        Acquire = "acquire",
+        /// Withdraws a request.
+        Cancel = "cancel",
+        /// Gives a lock up.
+        Release = "release",
+        /// Extends a lease by token.
+        Renew = "renew",
+        /// Changes how a lock is held.
+        Convert = "convert",
+        /// Takes a lock away.
+        ForceRelease = "force_release",
+        /// Extends a session.
+        KeepAlive = "keep_alive",
+        /// Waits for a queued request.
+        Await = "await",
+        /// Reads about locks and sessions.
+        Read = "read",
+        /// Waits for events.
+        Events = "events",
+        /// Anything about nodes.
+        Admin = "admin",
+    }
+}
+
+impl From<&LockRequest> for RequestKind {
+    fn from(request: &LockRequest) -> Self {
+        match request {
+            LockRequest::Do(request) => match request.command {
+                Command::OpenSession { .. } => Self::OpenSession,
+                Command::CloseSession => Self::CloseSession,
+                Command::Acquire { .. } => Self::Acquire,
+                Command::Cancel { .. } => Self::Cancel,
+                Command::Release { .. } => Self::Release,
+                Command::Renew { .. } => Self::Renew,
+                Command::Convert { .. } => Self::Convert,
+                Command::ForceRelease { .. } => Self::ForceRelease,
+            },
+            LockRequest::KeepAlive { .. } => Self::KeepAlive,
+            LockRequest::Await { .. } => Self::Await,
+            LockRequest::Get { .. }
+            | LockRequest::List { .. }
+            | LockRequest::Validate { .. }
+            | LockRequest::WaitGraph
+            | LockRequest::Sessions { .. } => Self::Read,
+            LockRequest::Events { .. } => Self::Events,
+        }
+    }
+}
+
+impl From<&AdminRequest> for RequestKind {
+    fn from(_: &AdminRequest) -> Self {
+        Self::Admin
+    }
+}
+
+label! {
+    /// How a request ended: `ok`, or the code of its fault.
+    Outcome {
+        /// It was answered.
+        Ok = "ok",
+        /// The request broke a rule of its own.
+        InvalidArgument = "invalid_argument",
+        /// Nothing of that name was there.
+        NotFound = "not_found",
+        /// No leader, no quorum, or stopping.
+        Unavailable = "unavailable",
+        /// A fault of dsync.
+        Internal = "internal",
+        /// The state did not allow it.
+        Conflict = "conflict",
+        /// The time given was used up.
+        Timeout = "timeout",
+        /// The other side speaks something else.
+        Incompatible = "incompatible",
+        /// Another cluster.
+        WrongCluster = "wrong_cluster",
+        /// Someone else holds it.
+        NotOwner = "not_owner",
+        /// Waiting would have closed a cycle.
+        Deadlock = "deadlock",
+        /// It gave way to an older request.
+        Wounded = "wounded",
+        /// The session was over.
+        SessionExpired = "session_expired",
+        /// A limit was reached.
+        LimitReached = "limit_reached",
+        /// Another role does that.
+        WrongRole = "wrong_role",
+        /// Not allowed.
+        Denied = "denied",
+        /// It would have had to wait.
+        WouldBlock = "would_block",
+    }
+}
+
+impl From<Code> for Outcome {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument => Self::InvalidArgument,
+            Code::NotFound => Self::NotFound,
+            Code::Unavailable => Self::Unavailable,
+            Code::Internal => Self::Internal,
+            Code::Conflict => Self::Conflict,
+            Code::Timeout => Self::Timeout,
+            Code::Incompatible => Self::Incompatible,
+            Code::WrongCluster => Self::WrongCluster,
+            Code::NotOwner => Self::NotOwner,
+            Code::Deadlock => Self::Deadlock,
+            Code::Wounded => Self::Wounded,
+            Code::SessionExpired => Self::SessionExpired,
+            Code::LimitReached => Self::LimitReached,
+            Code::WrongRole => Self::WrongRole,
+            Code::Denied => Self::Denied,
+            Code::WouldBlock => Self::WouldBlock,
+        }
+    }
+}
+
+label! {
+    /// What a node is in its Raft group.
+    RaftState {
+        /// The cluster is not formed.
+        Forming = "forming",
+        /// Receives the log, has no vote.
+        Learner = "learner",
+        /// Follows a leader.
+        Follower = "follower",
+        /// Stands for election.
+        Candidate = "candidate",
+        /// Leads.
+        Leader = "leader",
+        /// Raft ended.
+        Stopped = "stopped",
+    }
+}
+
+label! {
+    /// Why an election began.
+    ElectionReason {
+        /// The cluster was formed or the node started.
+        Started = "started",
+        /// The leader was not heard for an election timeout.
+        LeaderSilent = "leader_silent",
+        /// The leader lost its quorum.
+        QuorumLost = "quorum_lost",
+        /// The leader handed leadership over.
+        Transfer = "transfer",
+        /// An earlier election had no winner.
+        NoWinner = "no_winner",
+        /// None of these.
+        Other = "other",
+    }
+}
+
+label! {
+    /// What ended by itself.
+    Expired {
+        /// A session: no keep-alive came.
+        Session = "session",
+        /// A grant: held longer than it asked for.
+        Grant = "grant",
+        /// A wait: longer than it asked for.
+        Wait = "wait",
+    }
+}

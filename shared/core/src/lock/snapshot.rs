@@ -1,0 +1,171 @@
+//! The whole state as a value: equal states give equal bytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::SessionId;
+use super::Token;
+use super::deadlines::{Deadlines, Due};
+use super::machine::LockMachine;
+use super::state::{Standing, State};
+use crate::fault::{Code, Fault};
+
+/// Version of the snapshot's format.
+pub const SNAPSHOT_VERSION: u16 = 1;
+
+/// Tokens and session ids skipped when a backup is restored: more than were given out since.
+const RESTORE_GAP: u64 = 1 << 32;
+
+/// The state at one log index.
+///
+/// Canonical: two machines in the same state have snapshots with the same bytes, so that a hash
+/// of them can be compared between nodes. What follows from the rest is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    version: u16,
+    state: State,
+}
+
+/// The same bytes as [`Snapshot`], without a copy of the state.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SnapshotRef<'a> {
+    version: u16,
+    state: &'a State,
+}
+
+impl Snapshot {
+    /// Prepares a backup to be the state of a cluster again.
+    ///
+    /// Tokens and sessions given out after the backup was taken are unknown to it, so that both
+    /// counters skip 2^32 (L1); index and term begin anew with the log, the first entry of
+    /// which starts the grace of a new term.
+    ///
+    /// # Errors
+    /// `LimitReached` when the counters are used up.
+    pub fn restored_from_backup(mut self) -> Result<Self, Fault> {
+        let skip = |counter: u64, what: &str| {
+            counter.checked_add(RESTORE_GAP).ok_or_else(|| {
+                Fault::new(
+                    Code::LimitReached,
+                    format!("{what} {counter} leaves no room to restore"),
+                )
+            })
+        };
+        self.state.last_token = Token(skip(self.state.last_token.0, "token")?);
+        self.state.last_session = SessionId(skip(self.state.last_session.0, "session id")?);
+        self.state.index = 0;
+        self.state.term = 0;
+        Ok(self)
+    }
+}
+
+impl LockMachine {
+    /// A copy of the state.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { version: SNAPSHOT_VERSION, state: self.state.clone() }
+    }
+
+    /// The state, to be serialized in place.
+    pub fn snapshot_ref(&self) -> SnapshotRef<'_> {
+        SnapshotRef { version: SNAPSHOT_VERSION, state: &self.state }
+    }
+
+    /// The machine that gave this snapshot.
+    ///
+    /// # Errors
+    /// `Incompatible` for another format, `Internal` for a state that cannot be: the message says
+    /// what is wrong with it.
+    pub fn restore(snapshot: Snapshot) -> Result<Self, Fault> {
+        let Snapshot { version, state } = snapshot;
+        if version != SNAPSHOT_VERSION {
+            let message = format!("lock snapshot has format {version}, not {SNAPSHOT_VERSION}");
+            return Err(Fault::new(Code::Incompatible, message)
+                .hint("use a snapshot taken by this version of dsd, or that version of dsd"));
+        }
+        consistent(&state)?;
+        let mut machine = Self { state, ..Self::default() };
+        machine.reindex();
+        Ok(machine)
+    }
+
+    /// Rebuilds what follows from the state.
+    fn reindex(&mut self) {
+        let mut deadlines = Deadlines::default();
+        self.state.remembered.reindex();
+        for (id, session) in &self.state.sessions {
+            deadlines.add(session.expires_at_ms, Due::Session(*id));
+        }
+        for (name, lock) in &mut self.state.locks {
+            for (token, held) in &lock.holders {
+                lock.occupancy.add(held.mode);
+                if let Some(until) = held.hold_until_ms {
+                    deadlines.add(until, Due::Hold(name.clone(), *token));
+                }
+                if let Some(wound) = &held.wound {
+                    deadlines.add(wound.until_ms, Due::Wound(name.clone(), *token));
+                }
+                if let Some(session) = self.state.sessions.get_mut(&held.session) {
+                    session.note_grant(&held.owner, name, *token);
+                }
+            }
+            for (token, lost) in &lock.lost {
+                lock.occupancy.add(lost.mode);
+                deadlines.add(lost.until_ms, Due::Delay(name.clone(), *token));
+            }
+            let users = lock.holders.values().map(|h| h.mode);
+            let users: Vec<_> = users.chain(lock.lost.values().map(|l| l.mode)).collect();
+            for mode in users {
+                lock.count_user(mode);
+            }
+            self.grants += lock.holders.len();
+            lock.refresh_run();
+        }
+        self.deadlines = deadlines;
+        let tickets = std::mem::take(&mut self.state.tickets);
+        for (id, ticket) in &tickets {
+            self.index_ticket(*id, ticket);
+        }
+        self.state.tickets = tickets;
+    }
+}
+
+/// Checks that whatever is referred to is there.
+fn consistent(state: &State) -> Result<(), Fault> {
+    let wrong = |what: String| {
+        Fault::new(Code::Internal, format!("lock snapshot is inconsistent: {what}"))
+            .hint("take another snapshot; this one was altered or is of a faulty node")
+    };
+    let mut owners = BTreeMap::new();
+    for (name, lock) in &state.locks {
+        for (token, held) in &lock.holders {
+            if !state.sessions.contains_key(&held.session) {
+                let session = held.session.0;
+                return Err(wrong(format!("lock {name} is held by session {session}, not there")));
+            }
+            if *token > state.last_token {
+                return Err(wrong(format!("token {} was never given out", token.0)));
+            }
+            if owners.insert((held.session, &held.owner, name), token).is_some() {
+                return Err(wrong(format!("{} holds lock {name} twice", held.owner)));
+            }
+        }
+    }
+    let mut waiting = BTreeMap::new();
+    for (id, ticket) in &state.tickets {
+        if !state.sessions.contains_key(&ticket.session) || *id > state.last_ticket {
+            return Err(wrong(format!("ticket {} has no session", id.0)));
+        }
+        if waiting.insert((ticket.session, &ticket.owner), id).is_some() {
+            return Err(wrong(format!("{} waits twice", ticket.owner)));
+        }
+        let leans = |w: &super::state::TicketWant| {
+            w.standing == Standing::Queued
+                || owners.contains_key(&(ticket.session, &ticket.owner, &w.want.lock))
+        };
+        if !ticket.wants.iter().all(leans) {
+            return Err(wrong(format!("ticket {} counts on a grant that is not there", id.0)));
+        }
+    }
+    Ok(())
+}
