@@ -65,34 +65,17 @@ impl Elections {
     ) {
         let mut inner = self.inner.lock();
         if let Some(round) = inner.round.as_mut().filter(|r| r.term == term && r.pre == pre) {
-            // Pre-votes are repeated in one term for as long as no quorum would follow.
-            if round.said.elapsed() > SAY_AGAIN && !round.answers.is_empty() {
-                round.said = Instant::now();
-                tracing::warn!(
-                    node = self.node,
-                    term,
-                    "no majority would follow: {}",
-                    round.text()
-                );
-            }
+            self.still_asking(round);
             return;
         }
         let (mut reason, why) = why();
-        if let Some(round) = inner.round.take()
-            && round.pre == pre
-        {
+        if let Some(round) = inner.round.take_if(|round| round.pre == pre) {
             reason = ElectionReason::NoWinner;
-            tracing::warn!(
-                node = self.node,
-                term = round.term,
-                "election failed: {}",
-                round.text()
-            );
-            inner.last = Some(format!("{} (failed)", round.text()));
+            inner.last = Some(self.failed(&round));
         }
-        let round = Round { term, pre, why, answers: BTreeMap::new(), said: Instant::now() };
-        tracing::info!(node = self.node, term, pre_vote = pre, reason = %round.why, "election begins");
-        inner.round = Some(round);
+        tracing::info!(node = self.node, term, pre_vote = pre, reason = %why, "election begins");
+        let (answers, said) = (BTreeMap::new(), Instant::now());
+        inner.round = Some(Round { term, pre, why, answers, said });
         if !pre {
             self.metrics.election(reason);
             if inner.begun.len() == REMEMBERED {
@@ -100,6 +83,21 @@ impl Elections {
             }
             inner.begun.push_back(Instant::now());
         }
+    }
+
+    /// Pre-votes are repeated in one term for as long as no majority would follow.
+    fn still_asking(&self, round: &mut Round) {
+        if round.said.elapsed() > SAY_AGAIN && !round.answers.is_empty() {
+            round.said = Instant::now();
+            let (term, text) = (round.term, round.text());
+            tracing::warn!(node = self.node, term, "no majority would follow: {text}");
+        }
+    }
+
+    fn failed(&self, round: &Round) -> String {
+        let text = round.text();
+        tracing::warn!(node = self.node, term = round.term, "election failed: {text}");
+        format!("{text} (failed)")
     }
 
     /// A peer answered, or did not.
