@@ -115,7 +115,7 @@ impl Script {
             },
             Read::List { prefix, waiting, after, limit } => {
                 let (items, more) = m.list(prefix, *waiting, after.as_ref(), *limit);
-                items.iter().for_each(|view| out.push_str(&render::lock(view)));
+                out.extend(items.iter().map(render::lock));
                 writeln!(out, "more: {more}").unwrap();
             }
             Read::Validate(lock, token) => match m.validate(lock, *token) {
