@@ -43,11 +43,16 @@ impl Script {
             out.push('\n');
             output = line == "---";
             if output {
-                let block = std::mem::take(&mut self.block(&out));
+                let block = self.block(&out);
                 out.push_str(&block);
             }
         }
         out
+    }
+
+    /// The state that the script has led to.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.machine.snapshot()
     }
 
     /// Runs the input lines at the end of `file`.
