@@ -121,8 +121,7 @@ impl RunningNode {
         tracker.close();
         let background = CancellationToken::new();
         tokio::spawn(greet_for_ever(service.clone(), background.clone()).in_current_span());
-        let gauges =
-            crate::gauges::watch(service.clone(), leadership.clone(), background.clone());
+        let gauges = crate::gauges::watch(service.clone(), leadership.clone(), background.clone());
         tokio::spawn(gauges.in_current_span());
         tracing::info!(%listen, advertise = %service.parts().me.config.advertise, "listening");
         Ok(Self { service, leadership, telemetry, stop, server: tracker, background })
@@ -169,11 +168,14 @@ async fn build(
     host: &Host,
 ) -> Result<(NodeService, watch::Receiver<Leadership>), CannotStart> {
     let dir = Path::new(&config.data_dir);
-    let identity = Identity::open(Arc::clone(&host.fs), dir, &config.node_id, config.role, host.seed)
-        .map_err(CannotStart::data)?;
+    let identity =
+        Identity::open(Arc::clone(&host.fs), dir, &config.node_id, config.role, host.seed)
+            .map_err(CannotStart::data)?;
     let name = Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::data)?;
     let log = LogStore::open(Arc::clone(&host.fs), &dir.join("log"), host.log)
         .map_err(CannotStart::data)?;
+    let metrics = Arc::clone(&telemetry.metrics);
+    log.watch().observe(move |took| metrics.fsync(took));
     let snapshots = SnapshotStore::open(Arc::clone(&host.fs), &dir.join("snapshots"))
         .map_err(CannotStart::data)?;
     let nodes = Nodes::new();
@@ -185,6 +187,7 @@ async fn build(
         raft_id,
         config.timers,
         Arc::clone(&nodes),
+        Arc::clone(&telemetry.metrics),
     );
     if let Some(cluster) = identity.cluster() {
         transport.set_cluster(cluster);

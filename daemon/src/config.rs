@@ -171,7 +171,7 @@ fn kept_name(dir: &str) -> Result<Option<String>, Refused> {
 fn keep_name(dir: &str, name: &str) -> Result<(), Refused> {
     let dir = Path::new(dir);
     let path = dir.join(NAME_FILE);
-    let temporary = dir.join(format!("{NAME_FILE}.{}", std::process::id()));
+    let temporary = dir.join(format!("{NAME_FILE}.{name}"));
     let write = || -> io::Result<()> {
         std::fs::create_dir_all(dir)?;
         let mut file = File::create(&temporary)?;

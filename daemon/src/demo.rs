@@ -1,6 +1,8 @@
 //! `dsd demo`
-use std::process::ExitCode;
 use crate::telemetry::Recent;
+use std::process::ExitCode;
 /// x
 #[expect(clippy::unused_async, reason = "x")]
-pub async fn run(_recent: Recent) -> ExitCode { ExitCode::SUCCESS }
+pub async fn run(_recent: Recent) -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -35,6 +35,11 @@ impl Forwarder {
         Self { net, hailer, node, address, nodes, connections: Mutex::new(HashMap::new()) }
     }
 
+    /// NODE_ID of this node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// An answer of this node.
     pub fn answer<T>(&self, result: Result<T, Fault>) -> Answer<T> {
         Answer { served_by: self.node.clone(), address: self.address.clone(), result }
@@ -87,19 +92,17 @@ impl Forwarder {
             )));
         }
         let open = self.connections.lock().get(address).filter(|c| !c.is_closed()).cloned();
-        let client = match open {
-            Some(client) => client,
-            None => {
-                let within = DIAL.min(until.saturating_duration_since(Instant::now()));
-                let hail = self.hailer.hail(Plane::Forward);
-                let client = NodeConnection::open(&self.net, address, &hail, within)
-                    .await
-                    .map_err(|error| {
-                        Fault::unavailable(format!("{} cannot reach {address}: {error}", self.node))
-                    })?;
-                self.connections.lock().insert(address.to_owned(), client.clone());
-                client
-            }
+        let client = if let Some(client) = open {
+            client
+        } else {
+            let within = DIAL.min(until.saturating_duration_since(Instant::now()));
+            let hail = self.hailer.hail(Plane::Forward);
+            let client =
+                NodeConnection::open(&self.net, address, &hail, within).await.map_err(|error| {
+                    Fault::unavailable(format!("{} cannot reach {address}: {error}", self.node))
+                })?;
+            self.connections.lock().insert(address.to_owned(), client.clone());
+            client
         };
         let left = until.saturating_duration_since(Instant::now());
         Ok((client, Head { hops: head.hops + 1, ..head.clone() }, left))

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync::api::PeerView;
 use dsync::PeerConnection;
+use dsync::api::PeerView;
 use dsync::net::Net;
 use dsync::preamble::Plane;
 use dsync_core::config::NodeConfig;
@@ -96,14 +96,13 @@ impl Greeter {
     ) -> Result<(PeerConnection, Hello), String> {
         let inner = &self.inner;
         let asked = async {
-            let client = match open {
-                Some(client) => client,
-                None => {
-                    let hail = inner.hailer.hail(Plane::Peer);
-                    PeerConnection::open(&inner.net, address, &hail, HELLO_TIMEOUT)
-                        .await
-                        .map_err(|error| error.to_string())?
-                }
+            let client = if let Some(client) = open {
+                client
+            } else {
+                let hail = inner.hailer.hail(Plane::Peer);
+                PeerConnection::open(&inner.net, address, &hail, HELLO_TIMEOUT)
+                    .await
+                    .map_err(|error| error.to_string())?
             };
             let hello = client
                 .hello(me.clone(), HELLO_TIMEOUT)
@@ -155,9 +154,8 @@ impl Greeter {
             PeerView {
                 address: address.clone(),
                 node: hello.map(|(_, h)| h.node.to_string()),
-                last_hello_ms_ago: hello.map(|(at, _)| {
-                    u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)
-                }),
+                last_hello_ms_ago: hello
+                    .map(|(at, _)| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
                 last_error: slot.and_then(|s| s.error.clone()),
             }
         };

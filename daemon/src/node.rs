@@ -184,7 +184,11 @@ impl NodeService {
             let names: Vec<&str> = known.iter().map(|entry| entry.node.as_str()).collect();
             Fault::new(
                 Code::NotFound,
-                format!("{} knows no node {target:?}; it knows {}", config.node_id, names.join(", ")),
+                format!(
+                    "{} knows no node {target:?}; it knows {}",
+                    config.node_id,
+                    names.join(", ")
+                ),
             )
         })
     }
@@ -198,11 +202,7 @@ impl NodeService {
         (id != self.parts.me.raft_id).then(|| self.parts.forwarder.address_of(&node))
     }
 
-    async fn admin_here(
-        &self,
-        request: AdminRequest,
-        until: Instant,
-    ) -> Result<AdminReply, Fault> {
+    async fn admin_here(&self, request: AdminRequest, until: Instant) -> Result<AdminReply, Fault> {
         let parts = &*self.parts;
         let engine = parts.role.engine();
         let within = until.saturating_duration_since(Instant::now());
@@ -252,8 +252,8 @@ impl NodeService {
         let me = &parts.me;
         let engine = parts.role.engine();
         let hello = self.hello_of_mine().await;
-        let raft = status::status(engine, &hello, &parts.members.waiting_for());
-        let state = match (hello.initialized, raft.leader.is_some()) {
+        let problems = status::problems(engine, &parts.members.waiting_for());
+        let state = match (hello.initialized, parts.role.has_leader()) {
             (false, _) => "forming",
             (true, false) => "no-leader",
             (true, true) => "serving",
@@ -268,7 +268,7 @@ impl NodeService {
             incarnation: me.incarnation,
             uptime_ms: u64::try_from(me.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             state: state.to_owned(),
-            problems: raft.problems,
+            problems,
             settings: me.settings.clone(),
             peers: parts.greeter.view(),
             warnings: parts.telemetry.recent.list(),
@@ -277,7 +277,12 @@ impl NodeService {
         }
     }
 
-    async fn serve_lock(&self, head: &Head, request: LockRequest, call: &Call) -> Answer<LockReply> {
+    async fn serve_lock(
+        &self,
+        head: &Head,
+        request: LockRequest,
+        call: &Call,
+    ) -> Answer<LockReply> {
         if head.target.is_some() {
             return self.parts.forwarder.answer(Err(Fault::new(
                 Code::InvalidArgument,
@@ -349,16 +354,22 @@ fn changes_cluster(request: &AdminRequest) -> bool {
     match request {
         AdminRequest::RaftTransfer { .. } | AdminRequest::RaftReplace { .. } => true,
         AdminRequest::SnapshotWrite { offset, done, .. } => *offset == 0 || *done,
-        _ => false,
+        AdminRequest::Ping
+        | AdminRequest::NodeInfo
+        | AdminRequest::Directory
+        | AdminRequest::RaftStatus
+        | AdminRequest::RaftProbe
+        | AdminRequest::SnapshotRead { .. }
+        | AdminRequest::DialCheck { .. } => false,
     }
 }
 
 /// The action in a log line, without the bytes of a backup.
 fn short(request: &AdminRequest) -> String {
-    match request {
-        AdminRequest::SnapshotWrite { id, done, .. } => format!("restore {id}, done={done}"),
-        other => format!("{other:?}"),
+    if let AdminRequest::SnapshotWrite { id, done, .. } = request {
+        return format!("restore {id}, done={done}");
     }
+    format!("{request:?}")
 }
 
 impl PeerHandler for NodeService {

@@ -73,13 +73,21 @@ pub fn real_host() -> Host {
 
 /// Runs a node until a signal or a failure, then takes it down.
 async fn until_stopped(node: RunningNode, signals: &mut Signals) -> ExitCode {
-    tokio::select! {
-        signal = signals.next() => tracing::info!(signal, "stopping; once more stops at once"),
-        why = node.failed() => {
-            report::failure(format_args!("this node cannot go on: {why}"));
-            return exit::INTERNAL.into();
+    let failed = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping; once more stops at once");
+            None
         }
+        why = node.failed() => Some(why),
+    };
+    if let Some(why) = failed {
+        report::failure(format_args!("this node cannot go on: {why}"));
+        return exit::INTERNAL.into();
     }
+    stop(node, signals).await
+}
+
+async fn stop(node: RunningNode, signals: &mut Signals) -> ExitCode {
     tokio::select! {
         () = node.stop() => ExitCode::SUCCESS,
         signal = signals.next() => {

@@ -7,8 +7,8 @@ use dsync_core::config::Refused;
 
 use crate::args::{Args, Command, NodeArgs};
 use crate::config;
-use crate::telemetry::{self, Telemetry};
 use crate::telemetry::Recent;
+use crate::telemetry::{self, Telemetry};
 use crate::{demo, dev, exit, report, run};
 
 const NO_FILE: &str = "no --env-file was given; `dsd --env-file envs/lock_node1.env --node-type \

@@ -1,4 +1,14 @@
 //! What the tests of the whole share: a process harness, a simulated network, history checkers.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking"
+)]
 
+pub mod history;
+pub mod load;
+pub mod process;
+pub mod sim;
+pub mod source;
 pub mod wire;

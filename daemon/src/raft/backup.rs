@@ -68,10 +68,12 @@ pub struct Transfers {
     into: Mutex<BTreeMap<u64, Transfer>>,
 }
 
-fn not_done(error: NotDone) -> Fault {
+fn not_done(error: &NotDone) -> Fault {
     match error {
-        NotDone::Refused(why) => Fault::new(Code::InvalidArgument, why),
-        other => Fault::unavailable(other.to_string()),
+        NotDone::Refused(why) => Fault::new(Code::InvalidArgument, why.clone()),
+        NotDone::NotLeader(_) | NotDone::NoQuorum(_) | NotDone::Stopped(_) => {
+            Fault::unavailable(error.to_string())
+        }
     }
 }
 
@@ -79,7 +81,9 @@ fn not_done(error: NotDone) -> Fault {
 fn make_room(transfers: &mut BTreeMap<u64, Transfer>) -> Result<(), Fault> {
     transfers.retain(|_, transfer| transfer.touched.elapsed() < PATIENCE);
     if transfers.len() >= TRANSFERS_MAX {
-        return Err(Fault::unavailable(format!("{TRANSFERS_MAX} backups are on their way already")));
+        return Err(Fault::unavailable(format!(
+            "{TRANSFERS_MAX} backups are on their way already"
+        )));
     }
     Ok(())
 }
@@ -132,7 +136,7 @@ impl Transfers {
         upload: Upload,
         within: Duration,
     ) -> Result<String, Fault> {
-        let Some(whole) = self.collect(upload)? else { return Ok("taken".to_owned()) };
+        let Some(whole) = self.collect(&upload)? else { return Ok("taken".to_owned()) };
         let (header, state) = open(&whole, role)?;
         let id = xxh3_64(state) ^ rand::random::<u64>();
         let state = Bytes::copy_from_slice(state);
@@ -147,7 +151,7 @@ impl Transfers {
             tokio::time::timeout_at(until, engine.restore(piece))
                 .await
                 .map_err(|_| Fault::unknown("the restore did not finish in time"))?
-                .map_err(not_done)?;
+                .map_err(|e| not_done(&e))?;
             if done.is_some() {
                 return Ok(format!("restored the state of log index {}", header.index));
             }
@@ -156,7 +160,7 @@ impl Transfers {
     }
 
     /// Adds a piece; gives the whole after the last one.
-    fn collect(&self, upload: Upload) -> Result<Option<Vec<u8>>, Fault> {
+    fn collect(&self, upload: &Upload) -> Result<Option<Vec<u8>>, Fault> {
         let bad = |why: String| Fault::new(Code::InvalidArgument, why);
         let mut into = self.into.lock();
         if upload.offset == 0 {
@@ -199,7 +203,7 @@ async fn take<M: Machine>(
     let (t_ms, state) = engine
         .read(within, |machine| machine.snapshot().map(|state| (machine.now_ms(), state)))
         .await
-        .map_err(not_done)?
+        .map_err(|e| not_done(&e))?
         .map_err(failed)?;
     let index = engine.applied().borrow().last.as_ref().map_or(0, openraft::LogId::index);
     let header = Header { format: FORMAT, role, index, t_ms };
@@ -218,8 +222,7 @@ fn open(whole: &[u8], role: Role) -> Result<(Header, &[u8]), Fault> {
             .hint("use a file that `dsctl raft snapshot save` wrote")
     };
     let rest = whole.strip_prefix(MAGIC).ok_or_else(|| bad("it is not a dsync backup"))?;
-    let (body, checksum) =
-        rest.split_last_chunk::<8>().ok_or_else(|| bad("it is cut short"))?;
+    let (body, checksum) = rest.split_last_chunk::<8>().ok_or_else(|| bad("it is cut short"))?;
     let signed = whole.get(..MAGIC.len() + body.len()).unwrap_or_default();
     if xxh3_64(signed) != u64::from_le_bytes(*checksum) {
         return Err(bad("its checksum does not match: it is damaged or cut short"));
@@ -267,10 +270,10 @@ mod tests {
     fn pieces_must_follow_each_other() {
         let transfers = Transfers::default();
         let piece = |offset, done| Upload { id: 7, offset, data: vec![1, 2, 3], done };
-        assert_eq!(transfers.collect(piece(0, false)).unwrap(), None);
-        assert!(transfers.collect(piece(9, false)).is_err());
-        let whole = transfers.collect(piece(3, true)).unwrap().unwrap();
+        assert_eq!(transfers.collect(&piece(0, false)).unwrap(), None);
+        assert!(transfers.collect(&piece(9, false)).is_err());
+        let whole = transfers.collect(&piece(3, true)).unwrap().unwrap();
         assert_eq!(whole, [1, 2, 3, 1, 2, 3]);
-        assert!(transfers.collect(piece(6, true)).is_err(), "it is over");
+        assert!(transfers.collect(&piece(6, true)).is_err(), "it is over");
     }
 }

@@ -81,6 +81,7 @@ struct Inner<M: Machine> {
     nonce: AtomicU64,
     started: Instant,
     timers: Timers,
+    state_hash: Mutex<(u64, u64)>,
 }
 
 /// openraft's settings for our timers.
@@ -144,6 +145,7 @@ impl<M: Machine> Engine<M> {
             nonce: AtomicU64::new(1),
             started: Instant::now(),
             timers,
+            state_hash: Mutex::new((0, 0)),
         };
         let engine = Self { inner: Arc::new(inner) };
         let clock = Arc::downgrade(&engine.inner);
@@ -202,6 +204,14 @@ impl<M: Machine> Engine<M> {
         self.inner.leader_time()
     }
 
+    /// While this node leads: how old the last acknowledgement of a quorum is, if that is so long
+    /// that another leader may have been elected.
+    pub fn quorum_lost_for(&self) -> Option<Duration> {
+        let leader = self.inner.raft.as_leader().ok()?;
+        let age = leader.last_quorum_acked()?.elapsed();
+        (age > Duration::from_millis(2 * self.inner.timers.election_max_ms)).then_some(age)
+    }
+
     /// Proposes a command and waits until it is applied here.
     ///
     /// # Errors
@@ -231,10 +241,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    async fn write(
-        &self,
-        stored: &Stored<&M::Command>,
-    ) -> Result<Response<M::Response>, NotDone> {
+    async fn write(&self, stored: &Stored<&M::Command>) -> Result<Response<M::Response>, NotDone> {
         let data = postcard::to_stdvec(stored)
             .map_err(|error| NotDone::Refused(format!("cannot encode the command: {error}")))?;
         if data.len() > COMMAND_MAX {
@@ -277,18 +284,15 @@ impl<M: Machine> Engine<M> {
         use openraft::errors::LinearizableReadError as E;
         let raft = &self.inner.raft;
         let ready = tokio::time::timeout(timeout, async {
-            let reading =
-                raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(|error| {
-                    match error {
-                        RaftError::APIError(E::ForwardToLeader(to)) => {
-                            NotDone::NotLeader(to.leader_id.zip(to.leader_node))
-                        }
-                        RaftError::APIError(E::QuorumNotEnough(e)) => {
-                            NotDone::NoQuorum(e.to_string())
-                        }
-                        RaftError::Fatal(fatal) => NotDone::Stopped(fatal.to_string()),
+            let reading = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(
+                |error| match error {
+                    RaftError::APIError(E::ForwardToLeader(to)) => {
+                        NotDone::NotLeader(to.leader_id.zip(to.leader_node))
                     }
-                })?;
+                    RaftError::APIError(E::QuorumNotEnough(e)) => NotDone::NoQuorum(e.to_string()),
+                    RaftError::Fatal(fatal) => NotDone::Stopped(fatal.to_string()),
+                },
+            )?;
             reading.await_ready(raft).await.map_err(|e| NotDone::Stopped(e.to_string()))
         });
         match ready.await {
@@ -303,10 +307,18 @@ impl<M: Machine> Engine<M> {
         Ok(look(&self.inner.shared.machine.lock().machine))
     }
 
-    /// Hash of the state as applied here: equal on all nodes at one index.
-    pub fn state_hash(&self) -> u64 {
-        let bytes = self.inner.shared.machine.lock().snapshot().unwrap_or_default();
-        xxhash_rust::xxh3::xxh3_64(&bytes)
+    /// Index applied last and a hash of the state after it: equal on all nodes at one index.
+    /// Encodes the whole state once per index asked for.
+    pub fn state_hash(&self) -> (u64, u64) {
+        let machine = self.inner.shared.machine.lock();
+        let last = self.inner.shared.applied.borrow().last;
+        let index = last.as_ref().map_or(0, openraft::LogId::index);
+        let mut known = self.inner.state_hash.lock();
+        if known.0 != index {
+            let bytes = machine.snapshot().unwrap_or_default();
+            *known = (index, xxhash_rust::xxh3::xxh3_64(&bytes));
+        }
+        *known
     }
 
     /// Stops the engine; what is answered is on disk already.
@@ -329,10 +341,8 @@ impl<M: Machine> Drop for Forget<'_, M> {
     }
 }
 
-type Written = Result<
-    openraft::raft::ClientWriteResponse<TypeConfig>,
-    ClientWriteError<TypeConfig>,
->;
+type Written =
+    Result<openraft::raft::ClientWriteResponse<TypeConfig>, ClientWriteError<TypeConfig>>;
 
 /// The response once the entry is applied, or why it will not be.
 async fn first_of<R>(
@@ -374,8 +384,8 @@ impl<M: Machine> Inner<M> {
             let metrics = self.raft.metrics();
             let seen = metrics.borrow_watched();
             let leader = seen.current_leader.filter(|id| id != self.raft.node_id());
-            let node = leader
-                .and_then(|id| seen.membership_config.membership().get_node(&id).cloned());
+            let node =
+                leader.and_then(|id| seen.membership_config.membership().get_node(&id).cloned());
             NotDone::NotLeader(leader.zip(node))
         })
     }

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dsync_core::lock::At;
 use futures::{Stream, TryStreamExt};
+use openraft::OptionalSend;
 use openraft::entry::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
-use openraft::OptionalSend;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -156,12 +156,15 @@ impl<M: Machine> Replica<M> {
     }
 }
 
+type Term = u64;
+type Answer<R> = oneshot::Sender<Response<R>>;
+
 /// Proposals of this node that wait for their entry to be applied.
 ///
 /// An entry answers a proposal when both the term and the number are the same: only one node
 /// proposes in a term, and it never uses a number twice.
 pub(super) struct Pending<R> {
-    waiting: Mutex<HashMap<u64, (u64, oneshot::Sender<Response<R>>)>>,
+    waiting: Mutex<HashMap<u64, (Term, Answer<R>)>>,
 }
 
 impl<R> Pending<R> {
@@ -179,7 +182,7 @@ impl<R> Pending<R> {
         self.waiting.lock().remove(&nonce);
     }
 
-    fn take(&self, nonce: u64, term: u64) -> Option<oneshot::Sender<Response<R>>> {
+    fn take(&self, nonce: u64, term: u64) -> Option<Answer<R>> {
         let mut waiting = self.waiting.lock();
         match waiting.get(&nonce) {
             Some((proposed_in, _)) if *proposed_in == term => {
@@ -294,10 +297,11 @@ impl<M: Machine> Shared<M> {
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    match tokio::runtime::Handle::current().runtime_flavor() {
-        tokio::runtime::RuntimeFlavor::CurrentThread => work(),
-        _ => tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?,
+    let flavor = tokio::runtime::Handle::current().runtime_flavor();
+    if flavor == tokio::runtime::RuntimeFlavor::CurrentThread {
+        return work();
     }
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// openraft's handle on the state machine.
@@ -359,8 +363,11 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
     async fn get_current_snapshot(
         &mut self,
     ) -> io::Result<Option<openraft::alias::SnapshotOf<TypeConfig, Vec<u8>>>> {
-        Ok(self.0.snapshots.current()?.map(|s| {
-            openraft::alias::SnapshotOf::<TypeConfig, Vec<u8>> { meta: s.meta, snapshot: s.data }
-        }))
+        Ok(self.0.snapshots.current()?.map(
+            |s| openraft::alias::SnapshotOf::<TypeConfig, Vec<u8>> {
+                meta: s.meta,
+                snapshot: s.data,
+            },
+        ))
     }
 }

@@ -76,11 +76,8 @@ impl<M: Machine> Members<M> {
     async fn initialize(&self, me: &Hello, peers: &[PeerAnswer]) {
         let hellos = peers.iter().filter_map(|p| p.hello.as_ref().ok()).chain([me]);
         let members: BTreeMap<RaftId, RaftNode> = hellos
-            .map(|h| {
-                (h.raft_id, RaftNode { node: h.node.to_string(), address: h.address.clone() })
-            })
+            .map(|h| (h.raft_id, RaftNode { node: h.node.to_string(), address: h.address.clone() }))
             .collect();
-        let names: Vec<&str> = members.values().map(|n| n.node.as_str()).collect();
         // A crash may have come between the name and the forming: the name stays.
         let kept = self.identity.lock().cluster();
         let cluster = kept.unwrap_or(ClusterId(self.seed | 1));
@@ -89,15 +86,10 @@ impl<M: Machine> Members<M> {
             return;
         }
         self.engine.transport().set_cluster(cluster);
-        if names.len() == 1 {
-            tracing::warn!(
-                node = %me.node,
-                "PEER_ADDRESSES is empty: forming a cluster of one, which survives no failure"
-            );
-        }
-        tracing::info!(%cluster, members = names.join(", "), "all members agree: forming the cluster");
+        announce(cluster, &members);
+        self.say(String::new());
         // NotAllowed means that it is formed already, which is as good.
-        if let Err(error) = self.engine.raft().initialize(members.clone()).await {
+        if let Err(error) = self.engine.raft().initialize(members).await {
             tracing::info!(%error, "the cluster was formed meanwhile");
         }
     }
@@ -118,7 +110,9 @@ impl<M: Machine> Members<M> {
             }
             match self.replace(*old, hello).await {
                 Ok(text) => tracing::warn!("{text}"),
-                Err(fault) => tracing::warn!(node = %hello.node, %fault, "cannot replace the wiped node yet"),
+                Err(fault) => {
+                    tracing::warn!(node = %hello.node, %fault, "cannot replace the wiped node yet");
+                }
             }
         }
     }
@@ -188,7 +182,10 @@ impl<M: Machine> Members<M> {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Err(Fault::unavailable(format!("{node} did not take over within {} ms", within.as_millis())))
+        Err(Fault::unavailable(format!(
+            "{node} did not take over within {} ms",
+            within.as_millis()
+        )))
     }
 
     /// Hands leadership to the voter that has most of the log, if there is another one.
@@ -211,7 +208,8 @@ impl<M: Machine> Members<M> {
         let raft = self.engine.raft();
         let node = RaftNode { node: hello.node.to_string(), address: hello.address.clone() };
         tracing::warn!(node = %hello.node, old = format!("{old:016x}"), new = format!("{:016x}", hello.raft_id), "a member lost its data: it joins anew");
-        let failed = |error: String| Fault::unavailable(format!("replacing {}: {error}", hello.node));
+        let failed =
+            |error: String| Fault::unavailable(format!("replacing {}: {error}", hello.node));
         let caught_up = tokio::time::timeout(CATCH_UP, raft.add_learner(hello.raft_id, node, true));
         caught_up
             .await
@@ -224,6 +222,16 @@ impl<M: Machine> Members<M> {
             .await
             .map_err(|error| failed(error.to_string()))?;
         Ok(format!("{} votes again under a new raft id {:016x}", hello.node, hello.raft_id))
+    }
+}
+
+fn announce(cluster: ClusterId, members: &BTreeMap<RaftId, RaftNode>) {
+    let names: Vec<&str> = members.values().map(|n| n.node.as_str()).collect();
+    let members = names.join(", ");
+    if names.len() == 1 {
+        tracing::warn!(%cluster, members, "PEER_ADDRESSES is empty: a cluster of one is formed, which survives no failure");
+    } else {
+        tracing::info!(%cluster, members, "all members agree: forming the cluster");
     }
 }
 

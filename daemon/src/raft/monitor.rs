@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use dsync_core::node::RaftId;
 use openraft::ServerState;
-use openraft::errors::Fatal;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
@@ -80,9 +80,8 @@ fn observe<M: Machine>(engine: &Engine<M>) -> Leadership {
         term: metrics.current_term,
         mine: metrics.state == ServerState::Leader,
         leader,
-        stopped: metrics.running_state.err().map(|fatal| match fatal {
-            Fatal::Stopped => ON_REQUEST.to_owned(),
-            fatal => fatal.to_string(),
+        stopped: metrics.running_state.err().map(|fatal| {
+            if fatal == Fatal::Stopped { ON_REQUEST.to_owned() } else { fatal.to_string() }
         }),
     }
 }
@@ -100,7 +99,7 @@ fn report<M: Machine>(engine: &Engine<M>, was: &Leadership, now: &Leadership) {
             engine.transport().elections().ended(&node.node, now.term);
         }
         None if was.leader.is_some() => {
-            let why = engine.transport().why_elect();
+            let (_, why) = engine.transport().why_elect();
             tracing::warn!(term = now.term, reason = %why, "no leader");
         }
         _ => {}

@@ -106,14 +106,13 @@ impl PeerNetwork {
     }
 
     async fn try_call(&mut self, call: RaftCall, within: Duration) -> Result<RaftReply, String> {
-        let client = match &self.connection {
-            Some(client) => client.clone(),
-            None => {
-                let bulk = self.class != Class::Heartbeat;
-                let client = self.transport.dial(&self.node, bulk, within).await?;
-                self.connection = Some(client.clone());
-                client
-            }
+        let client = if let Some(client) = &self.connection {
+            client.clone()
+        } else {
+            let bulk = self.class != Class::Heartbeat;
+            let client = self.transport.dial(&self.node, bulk, within).await?;
+            self.connection = Some(client.clone());
+            client
         };
         let to = self.transport.destination(self.target)?;
         let reply = client
@@ -142,13 +141,12 @@ impl PeerNetwork {
         let answer = self.call(call, within).await;
         let told = answer.as_ref().map_err(ToString::to_string);
         self.transport.elections().answered(term, pre, &self.node.node, told);
-        match answer? {
-            RaftReply::Voted { vote, granted, last } => {
-                let vote = vote_from_peer(&vote).map_err(|e| unreachable(e.to_string()))?;
-                Ok(VoteResponse::new(vote, last.map(log_id_from_peer), granted))
-            }
-            other => Err(unexpected(&other)),
-        }
+        let answer = answer?;
+        let RaftReply::Voted { vote, granted, last } = answer else {
+            return Err(unexpected(&answer));
+        };
+        let vote = vote_from_peer(&vote).map_err(|e| unreachable(e.to_string()))?;
+        Ok(VoteResponse::new(vote, last.map(log_id_from_peer), granted))
     }
 
     async fn send_snapshot(
@@ -209,7 +207,8 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             entries: rpc.entries.iter().map(entry_to_peer).collect(),
             t_ms: self.transport.clock(),
         };
-        match self.call(call, within).await? {
+        let reply = self.call(call, within).await?;
+        match reply {
             RaftReply::Appended => Ok(AppendEntriesResponse::Success),
             RaftReply::AppendedUpTo(id) => {
                 Ok(AppendEntriesResponse::PartialSuccess(id.map(log_id_from_peer)))
@@ -219,7 +218,9 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
                 let vote = vote_from_peer(&vote).map_err(|e| unreachable(e.to_string()))?;
                 Ok(AppendEntriesResponse::HigherVote(vote))
             }
-            other => Err(unexpected(&other)),
+            RaftReply::Voted { .. } | RaftReply::Received(_) | RaftReply::Transferring => {
+                Err(unexpected(&reply))
+            }
         }
     }
 
@@ -263,10 +264,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             last: req.last_log_id().map(log_id_to_peer),
         };
         let within = Duration::from_millis(self.transport.timers().election_min_ms);
-        match self.call(call, within).await? {
-            RaftReply::Transferring => Ok(Ok(())),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.call(call, within).await?;
+        if reply == RaftReply::Transferring { Ok(Ok(())) } else { Err(unexpected(&reply)) }
     }
 }
-

@@ -93,8 +93,9 @@ impl<M: Machine> RaftService<M> {
                 );
                 request.leadership_transfer = transfer;
                 let raft = self.engine.raft();
-                let voted = if pre { raft.pre_vote(request).await } else { raft.vote(request).await }
-                    .map_err(internal)?;
+                let voted =
+                    if pre { raft.pre_vote(request).await } else { raft.vote(request).await }
+                        .map_err(internal)?;
                 Ok(RaftReply::Voted {
                     vote: vote_to_peer(&voted.vote),
                     granted: voted.vote_granted,
@@ -111,8 +112,7 @@ impl<M: Machine> RaftService<M> {
                 data,
                 done,
             } => {
-                let piece =
-                    Piece { vote, id, last, membership_at, membership, offset, data, done };
+                let piece = Piece { vote, id, last, membership_at, membership, offset, data, done };
                 self.receive(to.from, piece).await
             }
             RaftCall::Transfer { from, to, last } => {

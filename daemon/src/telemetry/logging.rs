@@ -71,9 +71,8 @@ where
     W: io::Write,
     M: Fn() -> W + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(quiet_libraries(&config.log_level)).map_err(|error| CannotLog::Filter {
-        level: config.log_level.clone(),
-        why: error.to_string(),
+    let filter = EnvFilter::try_new(quiet_libraries(&config.log_level)).map_err(|error| {
+        CannotLog::Filter { level: config.log_level.clone(), why: error.to_string() }
     })?;
     let format = config.log_format;
     let writer = move || Escaping::new(writer(), format);

@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(readiness.reason().as_deref(), Some("starting"));
         readiness.set_not_ready("starting");
         assert!(!seen.has_changed().unwrap());
-        readiness.clone().set_ready();
+        readiness.set_ready();
         assert!(seen.has_changed().unwrap());
         assert_eq!(seen.borrow_and_update().as_deref(), None);
         readiness.set_not_ready("no leader");

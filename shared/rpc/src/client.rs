@@ -1,11 +1,37 @@
 //! The client: one handle over all endpoints, cheap to clone.
+//!
+//! - Nothing is dialed before the first call; each node used gets one connection, and more only
+//!   when that one has as many requests in flight as a node allows. Waits (`Await`, `Events`) have
+//!   connections of their own, so that a keep-alive never stands behind them.
+//! - A call goes to the node that last answered as the one in charge, where its own address can be
+//!   reached from here; otherwise to the last endpoint that worked, which hands it on.
+//! - A call is repeated inside its timeout when nothing was executed, and when that is unknown but
+//!   a repetition is harmless: it carries the same request id, and the node knows it again.
+//! - The cluster of the first node greeted (per role) is the cluster of this client: a node of
+//!   another one is refused, so that locks never come from two clusters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use dsync_core::node::{ClusterId, Role};
 use dsync_core::{Code, Fault};
 
-use crate::api::{AdminReply, AdminRequest, Answer, LockReply, LockRequest};
+use crate::api::{AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest};
+use crate::connection::CallError;
 use crate::net::Net;
+use crate::preamble::{Hail, Plane};
+
+mod ask;
+mod link;
+mod route;
+mod trip;
+
+use ask::{Ask, Failed};
+use route::Routes;
+use trip::{Trip, Verdict, no_endpoints};
+
+/// Time of a call that names none.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to reach the cluster.
 #[derive(Debug, Clone)]
@@ -21,7 +47,8 @@ pub struct ClientConfig {
 /// Options of one call.
 #[derive(Debug, Clone, Default)]
 pub struct CallOptions {
-    /// The whole time given, retries included.
+    /// The whole time given, retries included; zero: [`DEFAULT_TIMEOUT`] and what
+    /// the request waits by itself.
     pub timeout: Duration,
     /// Names the request; 0: a random one. A repetition must carry the same.
     pub request_id: u128,
@@ -29,36 +56,172 @@ pub struct CallOptions {
     pub target: Option<String>,
 }
 
-/// A handle on the cluster.
+/// A handle on the cluster; clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Client {
-    config: ClientConfig,
-    net: Net,
+    routes: Arc<Routes>,
+    fail_fast: bool,
 }
 
 impl Client {
     /// Makes a client; nothing is dialed before the first call.
     pub fn new(config: ClientConfig, net: Net) -> Self {
-        Self { config, net }
+        Self { routes: Arc::new(Routes::new(config, net, Plane::Client)), fail_fast: false }
+    }
+
+    /// A client for a node that hands requests of its own clients on: `name` is its NODE_ID, and
+    /// its connections have the limits of nodes.
+    pub fn forwarding(config: ClientConfig, net: Net) -> Self {
+        Self { routes: Arc::new(Routes::new(config, net, Plane::Forward)), fail_fast: false }
+    }
+
+    /// Gives up as soon as every endpoint failed once, instead of trying on until the timeout: for
+    /// a command that a person waits for.
+    #[must_use]
+    pub fn fail_fast(mut self) -> Self {
+        self.fail_fast = true;
+        self
+    }
+
+    /// Refuses nodes of that role whose cluster is another.
+    #[must_use]
+    pub fn expect_cluster(self, role: Role, cluster: ClusterId) -> Self {
+        self.routes.pin(role, cluster);
+        self
+    }
+
+    /// The network that it dials through, and its clock.
+    pub fn net(&self) -> &Net {
+        &self.routes.net
+    }
+
+    /// What it calls itself, and where it looks for nodes.
+    pub fn config(&self) -> &ClientConfig {
+        &self.routes.config
+    }
+
+    /// Its greeting, for [`dial::check`](crate::dial::check).
+    pub fn hail(&self) -> &Hail {
+        &self.routes.hail
     }
 
     /// Calls the lock service.
+    ///
+    /// # Errors
+    /// A [`Fault`] of the way there; one of the request itself is in [`Answer::result`].
+    /// `Effect::None`: it was not executed. `Effect::Unknown`: it may have been; the message names
+    /// its request id. `Incompatible`, `WrongCluster`: what answers at the endpoints is no node of
+    /// the cluster. `Unavailable`: each endpoint is listed with its reason.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the request; it may have been executed. Repeat it with the same
+    /// key to learn what became of it.
     pub async fn lock(
         &self,
         request: LockRequest,
         options: CallOptions,
     ) -> Result<Answer<LockReply>, Fault> {
-        let _ = (request, options, &self.config, &self.net);
-        Err(Fault::new(Code::Unavailable, "not built yet"))
+        self.run(request, head(&options), options.timeout).await
     }
 
     /// Asks about nodes.
+    ///
+    /// # Errors
+    /// As of [`Self::lock`].
+    ///
+    /// # Cancel safety
+    /// As of [`Self::lock`].
     pub async fn admin(
         &self,
         request: AdminRequest,
         options: CallOptions,
     ) -> Result<Answer<AdminReply>, Fault> {
-        let _ = (request, options);
-        Err(Fault::new(Code::Unavailable, "not built yet"))
+        self.run(request, head(&options), options.timeout).await
     }
+
+    /// Hands a request of the lock service on as it came: its head names it and counts the hops.
+    ///
+    /// # Errors
+    /// As of [`Self::lock`].
+    ///
+    /// # Cancel safety
+    /// As of [`Self::lock`].
+    pub async fn hand_on_lock(
+        &self,
+        head: Head,
+        request: LockRequest,
+        timeout: Duration,
+    ) -> Result<Answer<LockReply>, Fault> {
+        self.run(request, head, timeout).await
+    }
+
+    /// Hands a request about nodes on as it came.
+    ///
+    /// # Errors
+    /// As of [`Self::lock`].
+    ///
+    /// # Cancel safety
+    /// As of [`Self::lock`].
+    pub async fn hand_on_admin(
+        &self,
+        head: Head,
+        request: AdminRequest,
+        timeout: Duration,
+    ) -> Result<Answer<AdminReply>, Fault> {
+        self.run(request, head, timeout).await
+    }
+
+    async fn run<A: Ask>(
+        &self,
+        ask: A,
+        head: Head,
+        timeout: Duration,
+    ) -> Result<Answer<A::Told>, Fault> {
+        let mut trip = Trip::new(self, &ask, head, timeout);
+        loop {
+            let Some(link) = self.routes.pick(trip.turn) else {
+                return Err(no_endpoints());
+            };
+            let failed = match trip.attempt(&link, &ask).await {
+                Ok(answer) => match trip.judge(answer, ask.may_repeat()) {
+                    Verdict::Final(answer) => return Ok(answer),
+                    Verdict::Again(answer) => {
+                        self.routes.disappointed(&link);
+                        if !trip.pause().await {
+                            return Ok(trip.own_up(answer));
+                        }
+                        continue;
+                    }
+                },
+                Err(failed) => failed,
+            };
+            self.routes.disappointed(&link);
+            match failed {
+                Failed::Connect(error) => trip.note(error),
+                Failed::Call(CallError::NotSent) => {}
+                Failed::Call(CallError::TooLarge(why)) => {
+                    return Err(Fault::new(Code::LimitReached, why)
+                        .hint("send less at once: a shorter text, a smaller piece"));
+                }
+                Failed::Call(CallError::Unreadable(why)) => {
+                    return Err(Fault::new(
+                        Code::Incompatible,
+                        format!("{}: {why}", link.address()),
+                    )
+                    .hint("the node runs another version: upgrade the older side"));
+                }
+                Failed::Call(error @ (CallError::Lost(_) | CallError::TimedOut(_))) => {
+                    trip.no_reply(&link, &error, ask.is_read());
+                }
+            }
+            if trip.is_over(&ask) || !trip.pause().await {
+                return Err(trip.give_up());
+            }
+        }
+    }
+}
+
+fn head(options: &CallOptions) -> Head {
+    let request_id = if options.request_id == 0 { rand::random() } else { options.request_id };
+    Head { request_id, hops: 0, target: options.target.clone() }
 }

@@ -8,7 +8,7 @@ use dsync::api::{NodeRequest, NodeResponse};
 use dsync::codec::{ClientCodec, FRAME_MAX_CLIENT, Inbound};
 use tarpc::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::Decoder;
 
 /// A raw connection.
@@ -115,12 +115,45 @@ impl Raw {
     pub async fn until_closed(&mut self) -> Vec<u8> {
         let mut said = std::mem::take(&mut self.buffer).to_vec();
         let read = self.socket.read_to_end(&mut said);
-        match tokio::time::timeout(Duration::from_secs(30), read).await {
-            Ok(Ok(_)) => {}
+        let read = tokio::time::timeout(Duration::from_secs(30), read).await;
+        if let Err(error) = read.expect("closed within 30 s") {
             // A reset is a close too.
-            Ok(Err(error)) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}"),
-            Err(late) => Err::<(), _>(late).expect("closed within 30 s"),
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
         }
         said
     }
+}
+
+/// A server that answers whatever comes with those bytes and closes; its address.
+///
+/// # Panics
+/// When it cannot listen.
+pub async fn answering(bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+    let address = listener.local_addr().expect("address").to_string();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut line = [0; 512];
+                let read = socket.read(&mut line).await?;
+                socket.write_all(bytes).await?;
+                if bytes.starts_with(b"DSYNC/1 OK") && read > 0 {
+                    // Takes one request more, and hangs up.
+                    let _request: usize = socket.read(&mut line).await?;
+                }
+                socket.shutdown().await
+            });
+        }
+    });
+    address
+}
+
+/// Lets this process open as many files as it may.
+///
+/// # Panics
+/// When the limit cannot be set.
+pub fn many_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("a limit");
 }

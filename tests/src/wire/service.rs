@@ -74,7 +74,8 @@ pub struct Service {
 }
 
 impl Service {
-    fn new(node: &str, address: &str) -> Self {
+    /// A service of that node.
+    pub fn new(node: &str, address: &str) -> Self {
         Self {
             seen: Arc::default(),
             done: Arc::default(),
@@ -118,7 +119,13 @@ impl Service {
                     ttl_ms: 15_000,
                 }))
             }
-            other => Err(Fault::new(Code::InvalidArgument, format!("{other:?}"))),
+            LockRequest::KeepAlive { .. }
+            | LockRequest::Validate { .. }
+            | LockRequest::WaitGraph
+            | LockRequest::Sessions { .. }
+            | LockRequest::Events { .. } => {
+                Err(Fault::new(Code::InvalidArgument, "not in this test"))
+            }
         }
     }
 }
@@ -132,10 +139,9 @@ impl NodeHandler for Service {
     }
 
     async fn admin(&self, call: Call, _: Head, request: AdminRequest) -> Answer<AdminReply> {
-        self.answer(Ok(match request {
-            AdminRequest::Ping => AdminReply::Pong,
-            _ => AdminReply::Done(format!("{} on {}", call.caller.id, call.caller.plane)),
-        }))
+        let pong = request == AdminRequest::Ping;
+        let who = format!("{} on {}", call.caller.id, call.caller.plane);
+        self.answer(Ok(if pong { AdminReply::Pong } else { AdminReply::Done(who) }))
     }
 }
 
@@ -180,22 +186,39 @@ impl TestServer {
         Self::on(listener, "node-1", limits)
     }
 
+    /// Starts one of that NODE_ID.
+    pub async fn named(node: &str) -> Self {
+        let listener = TcpNetwork.listen("127.0.0.1:0").await.expect("listen");
+        Self::on(listener, node, Limits::default())
+    }
+
     /// Starts one on that listener.
     pub fn on(listener: Box<dyn Listener>, node: &str, limits: Limits) -> Self {
         let address = listener.local_addr().expect("address").to_string();
+        let service = Service::new(node, &address);
+        Self::serving(listener, limits, service.clone(), service)
+    }
+
+    /// Starts one whose client plane is that handler.
+    pub fn serving<N: NodeHandler>(
+        listener: Box<dyn Listener>,
+        limits: Limits,
+        service: Service,
+        handler: N,
+    ) -> Self {
+        let address = listener.local_addr().expect("address").to_string();
         let (cluster, receiver) = watch::channel(Some(ClusterId(7)));
         let identity = Identity {
-            node: node.to_owned(),
+            node: service.who.lock().0.clone(),
             role: Role::Lock,
             address: address.clone(),
             version: "0.1.0".to_owned(),
             cluster: receiver,
         };
         let counters = Arc::<Counters>::default();
-        let service = Service::new(node, &address);
         let stop = CancellationToken::new();
         let server = Server { listener, identity, limits, counters: Arc::clone(&counters) };
-        let handlers = Handlers { node: service.clone(), peer: service.clone() };
+        let handlers = Handlers { node: handler, peer: service.clone() };
         let task = Some(tokio::spawn(server.run(handlers, stop.clone())));
         Self { address, counters, service, stop, cluster, task }
     }

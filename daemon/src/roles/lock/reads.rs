@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use dsync::api::{LockReply, LockRequest};
-use dsync_core::lock::{Aged, Lookup, RequestKey};
 use dsync_core::Fault;
+use dsync_core::lock::{Aged, LockMachine, Lookup, RequestKey};
 use tokio::time::Instant;
 
 use super::state::Awaited;
-use super::{LockRole, fault_of};
+use super::{LockRole, LockState, fault_of};
 
 /// Longest slice of a long poll.
 const SLICE: Duration = Duration::from_secs(5);
@@ -31,31 +31,16 @@ impl LockRole {
             LockRequest::Events { from_index, wait_ms } => {
                 self.events(*from_index, *wait_ms, within).await
             }
-            request => {
-                let look = |state: &super::LockState| {
-                    let m = &state.machine;
-                    let age = now.saturating_sub(m.now_ms());
-                    match request {
-                        LockRequest::Get { lock } => {
-                            LockReply::Lock(m.get(lock.as_str()).aged(age))
-                        }
-                        LockRequest::List { prefix, waiting, after, limit } => {
-                            let (items, more) =
-                                m.list(prefix, *waiting, after.as_ref(), page(*limit));
-                            LockReply::Locks { items: items.aged(age), more }
-                        }
-                        LockRequest::Validate { lock, token } => {
-                            LockReply::Valid(m.validate(lock.as_str(), *token).aged(age))
-                        }
-                        LockRequest::Sessions { after, limit } => {
-                            let (items, _) = m.sessions(*after, page(*limit));
-                            LockReply::Sessions(items.aged(age))
-                        }
-                        _ => LockReply::WaitGraph(m.wait_graph()),
-                    }
-                };
-                self.engine.read(within, look).await.map_err(|e| read_fault(fault_of(e)))
+            LockRequest::Get { .. }
+            | LockRequest::List { .. }
+            | LockRequest::Validate { .. }
+            | LockRequest::WaitGraph
+            | LockRequest::Sessions { .. } => {
+                let look = |state: &LockState| look(&state.machine, now, request);
+                let seen = self.engine.read(within, look).await;
+                seen.map_err(|e| read_fault(fault_of(e)))?.ok_or_else(not_a_read)
             }
+            LockRequest::Do(_) | LockRequest::KeepAlive { .. } => Err(not_a_read()),
         }
     }
 
@@ -102,6 +87,34 @@ impl LockRole {
             drop(tokio::time::timeout_at(until, progress.changed()).await);
         }
     }
+}
+
+/// What a plain read sees, told as of cluster time `now`.
+fn look(machine: &LockMachine, now: u64, request: &LockRequest) -> Option<LockReply> {
+    let age = now.saturating_sub(machine.now_ms());
+    match request {
+        LockRequest::Get { lock } => Some(LockReply::Lock(machine.get(lock.as_str()).aged(age))),
+        LockRequest::List { prefix, waiting, after, limit } => {
+            let (items, more) = machine.list(prefix, *waiting, after.as_ref(), page(*limit));
+            Some(LockReply::Locks { items: items.aged(age), more })
+        }
+        LockRequest::Validate { lock, token } => {
+            Some(LockReply::Valid(machine.validate(lock.as_str(), *token).aged(age)))
+        }
+        LockRequest::Sessions { after, limit } => {
+            let (items, _) = machine.sessions(*after, page(*limit));
+            Some(LockReply::Sessions(items.aged(age)))
+        }
+        LockRequest::WaitGraph => Some(LockReply::WaitGraph(machine.wait_graph())),
+        LockRequest::Do(_)
+        | LockRequest::KeepAlive { .. }
+        | LockRequest::Await { .. }
+        | LockRequest::Events { .. } => None,
+    }
+}
+
+fn not_a_read() -> Fault {
+    Fault::new(dsync_core::Code::Internal, "a command was taken for a read")
 }
 
 /// A read changes nothing, whatever became of it.

@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use dsync_core::lock::{Applied, At, Batch, Event, EventKind, LockMachine, Lookup, Outcome, RequestKey, Snapshot};
+use dsync_core::lock::{
+    Applied, At, Batch, Event, EventKind, LockMachine, Lookup, Outcome, RequestKey, Snapshot,
+};
 use tokio::sync::{oneshot, watch};
 
 use crate::raft::Machine;
@@ -59,16 +61,15 @@ impl LockState {
     /// Looks a request up; a pending one is registered for its decision in the same breath, so
     /// that none falls between.
     pub(super) fn look_or_wait(&mut self, key: RequestKey) -> Awaited {
-        match self.machine.lookup(&key) {
-            Lookup::Pending { .. } => {
-                let (sender, receiver) = oneshot::channel();
-                let waiting = self.waiting.entry(key).or_default();
-                waiting.retain(|one| !one.is_closed());
-                waiting.push(sender);
-                Awaited::Later(receiver)
-            }
-            known => Awaited::Now(known),
+        let known = self.machine.lookup(&key);
+        if !matches!(known, Lookup::Pending { .. }) {
+            return Awaited::Now(known);
         }
+        let (sender, receiver) = oneshot::channel();
+        let waiting = self.waiting.entry(key).or_default();
+        waiting.retain(|one| !one.is_closed());
+        waiting.push(sender);
+        Awaited::Later(receiver)
     }
 
     /// Forgets those who gave up waiting.

@@ -79,7 +79,7 @@ pub fn parsed(
         Some((key, value)) => Ok(EnvLine { number, key, value }),
         None => Err(Problem::new(
             place(name, number),
-            "the value in double quotes has an escape that is none of \\\\ \\\" \\' \\$ \\n and \\ ",
+            "the value in double quotes has an escape that is not one of \\\\ \\\" \\' \\$ \\n",
             "put the value in single quotes, where a backslash is a backslash",
         )),
     }

@@ -175,10 +175,7 @@ mod tests {
         let mut peers = two_good();
         peers[1].hello = Err("connection refused".into());
         let why = waits(&peers);
-        assert_eq!(
-            why,
-            "1 of 2 peers are ready to form the cluster; c:1: connection refused"
-        );
+        assert_eq!(why, "1 of 2 peers are ready to form the cluster; c:1: connection refused");
     }
 
     #[test]

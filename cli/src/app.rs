@@ -1,0 +1,81 @@
+//! From arguments to an exit code.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser as _, error::ContextKind};
+
+use crate::args::{Cli, Format};
+use crate::commands::{self, Ctx};
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::output::{Output, Style};
+use crate::settings::{Settings, format_of_raw, process_vars};
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let raw: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&raw) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, format_of_raw(&raw, &process_vars)).into(),
+    };
+    let settings = match Settings::resolve(&cli.global, &process_vars) {
+        Ok(settings) => settings,
+        Err(failure) => {
+            plain_output(format_of_raw(&raw, &process_vars)).failure(&failure);
+            return failure.exit.into();
+        }
+    };
+    let out = Output::new(settings.output, settings.style);
+    let ctx = Ctx::new(settings, out);
+    let exit = commands::run(cli.command, &ctx);
+    let exit = exit.unwrap_or_else(|failure| {
+        ctx.out.failure(&failure);
+        failure.exit
+    });
+    exit.into()
+}
+
+/// An output for what happens before the settings are known.
+fn plain_output(format: Format) -> Output {
+    let no_color = process_vars("NO_COLOR").is_some();
+    Output::new(format, Style { no_color, ..Style::default() })
+}
+
+/// Help and version are a success; everything else that clap refuses is a usage error.
+fn usage(error: &clap::Error, format: Format) -> Exit {
+    let out = plain_output(format);
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match out.styled(&error.render()) {
+            Ok(()) => Exit::Done,
+            Err(failure) => failure.exit,
+        },
+        _ => {
+            let failure = usage_failure(error);
+            out.failure(&failure);
+            failure.exit
+        }
+    }
+}
+
+/// Clap's message in our words: what is wrong, then clap's own advice as the hint.
+pub(crate) fn usage_failure(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::usage("a command is missing").hint("`dsctl --help` lists the commands");
+    }
+    let text = error.render().to_string();
+    let body = text.strip_prefix("error: ").unwrap_or(&text);
+    let (message, rest) = body.split_once("\n\n").unwrap_or((body, ""));
+    let message: Vec<_> = message.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let tip = rest.lines().map(str::trim).find_map(|line| line.strip_prefix("tip: "));
+    let usage = error
+        .get(ContextKind::Usage)
+        .map(|value| value.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" "));
+    let hint = match (tip, usage) {
+        (Some(tip), Some(usage)) => format!("{tip}; {usage}"),
+        (Some(tip), None) => tip.to_owned(),
+        (None, Some(usage)) => usage,
+        (None, None) => "the same command with --help explains its arguments".to_owned(),
+    };
+    Failure::usage(message.join(" ")).hint(hint)
+}

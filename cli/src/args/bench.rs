@@ -1,0 +1,78 @@
+//! `dsctl bench …`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::parse;
+
+/// Verbs of `bench`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Measure the lock service
+    ///
+    /// Each client has a session of its own and takes and releases a lock of its own, over and over; a
+    /// pair of both is one operation. --contended: all clients want one lock, so that each operation
+    /// is a hand-off. --sessions N: nothing but N sessions that are kept alive.
+    #[command(
+        before_help = "Example:\n  dsctl bench lock --clients 64 --duration 10s --slo p99=50ms,rate=1000"
+    )]
+    Lock(BenchLock),
+}
+
+/// Arguments of `bench lock`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchLock {
+    /// Clients at the same time
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) clients: u32,
+    /// How long to measure
+    #[arg(long, short = 'd', value_name = "DURATION", default_value = "10s", value_parser = parse::positive)]
+    pub(crate) duration: Duration,
+    /// How long to warm up before
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = parse::duration)]
+    pub(crate) warmup: Duration,
+    /// Connections that the clients share
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) connections: u32,
+    /// All clients want the same lock
+    #[arg(long, conflicts_with = "sessions")]
+    pub(crate) contended: bool,
+    /// Only hold so many sessions and keep them alive
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) sessions: Option<u32>,
+    /// Lease of the sessions
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::ttl)]
+    pub(crate) ttl: Duration,
+    /// Limits: p50=, p99= at most so long, rate= at least, errors= at most; exit 1 when missed
+    #[arg(long, value_name = "LIMIT,…", value_delimiter = ',', value_parser = slo)]
+    pub(crate) slo: Vec<Slo>,
+}
+
+/// A limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Slo {
+    /// Median at most.
+    P50(Duration),
+    /// 99th percentile at most.
+    P99(Duration),
+    /// Operations per second at least.
+    Rate(f64),
+    /// Errors at most.
+    Errors(u64),
+}
+
+fn slo(text: &str) -> Result<Slo, String> {
+    let bad = || format!("{text:?} is no limit; write p99=50ms, p50=5ms, rate=1000 or errors=0");
+    let (what, value) = text.trim().split_once('=').ok_or_else(bad)?;
+    match what {
+        "p50" => parse::positive(value).map(Slo::P50),
+        "p99" => parse::positive(value).map(Slo::P99),
+        "rate" => match value.parse::<f64>() {
+            Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(Slo::Rate(rate)),
+            _ => Err(bad()),
+        },
+        "errors" => value.parse().map(Slo::Errors).map_err(|_| bad()),
+        _ => Err(bad()),
+    }
+}

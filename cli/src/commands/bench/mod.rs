@@ -1,0 +1,223 @@
+//! `dsctl bench …`.
+
+mod pairs;
+mod sessions;
+pub(crate) mod tally;
+
+use std::time::Duration;
+
+use dsync::api::{LockReply, LockRequest};
+use dsync::{CallOptions, Client};
+use dsync_core::lock::{Command, Outcome, Request, RequestKey, SessionId};
+use dsync_core::name::Name;
+use dsync_core::{Code, Fault};
+use futures::StreamExt as _;
+
+use crate::args::{Bench, BenchLock, Slo};
+use crate::connect;
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::output::{human, views};
+
+use super::Ctx;
+use super::ctx::random_id;
+
+use self::tally::Report;
+
+/// Time for one call.
+const CALL: Duration = Duration::from_secs(10);
+/// Sessions opened or closed at the same time.
+const TOGETHER: usize = 256;
+
+/// Carries a verb out.
+pub(super) async fn run(verb: Bench, ctx: &Ctx) -> Result<Exit> {
+    let Bench::Lock(args) = verb;
+    let report = match args.sessions {
+        Some(count) => sessions::run(&args, count, ctx).await?,
+        None => pairs::run(&args, ctx).await?,
+    };
+    let missed = missed(&args.slo, &report);
+    ctx.out.show(&views::bench::report(&report, &missed))?;
+    for one in &missed {
+        ctx.out.note(&format!("missed: {one}"));
+    }
+    Ok(if missed.is_empty() { Exit::Done } else { Exit::Findings })
+}
+
+/// The limits that were not met, in words.
+fn missed(slo: &[Slo], report: &Report) -> Vec<String> {
+    let ms = |limit: Duration| limit.as_secs_f64() * 1e3;
+    slo.iter()
+        .filter_map(|limit| match *limit {
+            Slo::P50(most) => (report.p50_ms > ms(most)).then(|| {
+                format!("p50 is {:.3} ms, at most {:.3} ms wanted", report.p50_ms, ms(most))
+            }),
+            Slo::P99(most) => (report.p99_ms > ms(most)).then(|| {
+                format!("p99 is {:.3} ms, at most {:.3} ms wanted", report.p99_ms, ms(most))
+            }),
+            Slo::Rate(least) => (report.rate < least)
+                .then(|| format!("the rate is {:.1}/s, at least {least:.1}/s wanted", report.rate)),
+            Slo::Errors(most) => (report.errors > most)
+                .then(|| format!("{} errors, at most {most} wanted", report.errors)),
+        })
+        .collect()
+}
+
+/// The connections that all clients share.
+fn clients(args: &BenchLock, ctx: &Ctx) -> Vec<Client> {
+    // Each begins with another endpoint, so that the nodes share the work.
+    let endpoints = &ctx.settings.endpoints;
+    (0..args.connections)
+        .map(|at| {
+            let mut turned = endpoints.clone();
+            let by = usize::try_from(at).unwrap_or(0) % turned.len().max(1);
+            turned.rotate_left(by);
+            connect::client(ctx.net(), &turned)
+        })
+        .collect()
+}
+
+/// One client of the measurement: a session on a shared connection.
+#[derive(Debug, Clone)]
+struct Worker {
+    client: Client,
+    session: SessionId,
+    seq: u64,
+}
+
+impl Worker {
+    /// Opens a session.
+    async fn open(client: Client, ttl: Duration, owner: Name) -> std::result::Result<Self, Fault> {
+        let command = Command::OpenSession {
+            ttl_ms: human::millis(ttl),
+            owner,
+            meta: "dsctl bench".to_owned(),
+            ephemeral: false,
+        };
+        let key = RequestKey::Detached(random_id());
+        let request = Request { key, first_outstanding: 0, command };
+        match call(&client, LockRequest::Do(request)).await? {
+            LockReply::Outcome(Outcome::SessionOpened { session, .. }) => {
+                Ok(Self { client, session, seq: 0 })
+            }
+            other => Err(refused(&other)),
+        }
+    }
+
+    /// Changes something under the session's next number.
+    async fn change(&mut self, command: Command) -> std::result::Result<Outcome, Fault> {
+        self.seq += 1;
+        let key = RequestKey::Session { session: self.session, seq: self.seq };
+        let request = Request { key, first_outstanding: self.seq, command };
+        match call(&self.client, LockRequest::Do(request)).await? {
+            LockReply::Outcome(outcome) => Ok(outcome),
+            other => Err(refused(&other)),
+        }
+    }
+
+    /// Keeps the session alive.
+    async fn keep_alive(&self) -> std::result::Result<(), Fault> {
+        match call(&self.client, LockRequest::KeepAlive { session: self.session }).await? {
+            LockReply::KeptAlive { .. } => Ok(()),
+            other => Err(refused(&other)),
+        }
+    }
+
+    /// Ends the session, and with it all that it holds.
+    async fn close(mut self) -> bool {
+        matches!(
+            self.change(Command::CloseSession).await,
+            Ok(Outcome::SessionClosed | Outcome::SessionExpired)
+        )
+    }
+}
+
+/// One call, without a repetition's name: a lost answer counts as an error.
+async fn call(client: &Client, request: LockRequest) -> std::result::Result<LockReply, Fault> {
+    let options = CallOptions { timeout: CALL, ..CallOptions::default() };
+    client.lock(request, options).await?.result
+}
+
+fn refused(reply: &LockReply) -> Fault {
+    Fault::new(Code::Internal, format!("an answer that was not asked for: {reply:?}"))
+}
+
+/// Opens sessions, many at a time.
+async fn open_all(
+    args: &BenchLock,
+    count: u32,
+    ctx: &Ctx,
+    bar: &indicatif::ProgressBar,
+) -> Result<Vec<Worker>> {
+    let clients = clients(args, ctx);
+    let owner = ctx.settings.owner(None)?;
+    let opening = (0..count).map(|at| {
+        let share = usize::try_from(at).unwrap_or(0) % clients.len().max(1);
+        let client = clients.get(share).cloned();
+        let owner = owner.clone();
+        async move {
+            let client = client.ok_or_else(|| Fault::new(Code::Internal, "no connection"))?;
+            let worker = Worker::open(client, args.ttl, owner).await;
+            bar.inc(1);
+            worker
+        }
+    });
+    let opened: Vec<_> = futures::stream::iter(opening).buffer_unordered(TOGETHER).collect().await;
+    let mut workers = Vec::with_capacity(opened.len());
+    let mut failed = None;
+    for one in opened {
+        match one {
+            Ok(worker) => workers.push(worker),
+            Err(fault) => failed = Some(fault),
+        }
+    }
+    match failed {
+        None => Ok(workers),
+        Some(fault) => {
+            close_all(workers, ctx).await;
+            Err(fault.into())
+        }
+    }
+}
+
+/// Closes sessions, many at a time; what cannot be closed ends with its lease.
+async fn close_all(workers: Vec<Worker>, ctx: &Ctx) {
+    let left = futures::stream::iter(workers.into_iter().map(Worker::close))
+        .buffer_unordered(TOGETHER)
+        .filter(|closed| futures::future::ready(!closed))
+        .count()
+        .await;
+    if left > 0 {
+        ctx.out.note(&format!("{left} sessions could not be closed; they end with their lease"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_limit_is_named() {
+        let report = Report {
+            what: "lock",
+            clients: 64,
+            rate: 900.0,
+            p50_ms: 1.0,
+            p99_ms: 60.0,
+            errors: 2,
+            ..Report::default()
+        };
+        let slo = [
+            Slo::P50(Duration::from_millis(5)),
+            Slo::P99(Duration::from_millis(50)),
+            Slo::Rate(1_000.0),
+            Slo::Errors(0),
+        ];
+        insta::assert_snapshot!(missed(&slo, &report).join("\n"), @"
+        p99 is 60.000 ms, at most 50.000 ms wanted
+        the rate is 900.0/s, at least 1000.0/s wanted
+        2 errors, at most 0 wanted
+        ");
+        assert!(missed(&[], &report).is_empty());
+    }
+}

@@ -1,0 +1,57 @@
+//! What the commands do, one file per verb.
+
+mod bench;
+mod cluster;
+mod completion;
+mod context;
+mod ctx;
+mod help;
+mod lock;
+mod man;
+mod node;
+mod raft;
+pub(crate) mod refusal;
+pub(crate) mod survey;
+mod version;
+
+use dsync_core::Code;
+
+use crate::args::Command;
+use crate::error::{Failure, Result};
+use crate::exit::Exit;
+
+pub(crate) use bench::tally::Report;
+pub(crate) use ctx::{Ctx, unexpected};
+pub(crate) use raft::verdict::reason as raft_reason;
+#[cfg(test)]
+pub(crate) use raft::verdict::summary as raft_summary;
+
+/// Carries a command out.
+pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<Exit> {
+    match command {
+        Command::Lock(verb) => block_on(lock::run(verb, ctx)),
+        Command::Raft(verb) => block_on(raft::run(verb, ctx)),
+        Command::Cluster(verb) => block_on(cluster::run(verb, ctx)),
+        Command::Node(verb) => block_on(node::run(verb, ctx)),
+        Command::Bench(verb) => block_on(bench::run(verb, ctx)),
+        Command::Context(verb) => context::run(verb, ctx),
+        Command::Completion(args) => completion::run(&args, ctx),
+        Command::Man(args) => man::run(&args, ctx),
+        Command::Version => version::run(ctx),
+        Command::Help(args) => help::run(&args, ctx),
+    }
+}
+
+/// Runs on this thread alone: a command is one conversation.
+fn block_on(work: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(work);
+            // A name lookup that still runs must not hold up the end.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(Failure::new(Code::Internal, format!("cannot start: {error}"))),
+    }
+}

@@ -1,0 +1,259 @@
+//! Asking all nodes at once: who is there, and what each says. A silent one is an answer, too.
+
+use std::time::Duration;
+
+use dsync::api::{AdminReply, AdminRequest, NodeInfo, RaftStatus};
+use dsync_core::Fault;
+use dsync_core::node::Role;
+use futures::future::join_all;
+
+use crate::connect;
+use crate::error::Result;
+
+use super::Ctx;
+use super::ctx::unexpected;
+
+/// Longest time that one node may take.
+const EACH: Duration = Duration::from_secs(1);
+/// Rounds of asking those whom the others name.
+const ROUNDS: usize = 3;
+
+/// A node that is known of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// NODE_ID, once anyone knows it.
+    pub(crate) node: Option<String>,
+    /// What it does, once anyone knows it.
+    pub(crate) role: Option<Role>,
+    /// Where it is reached.
+    pub(crate) address: String,
+}
+
+/// A node and its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Said<T> {
+    pub(crate) known: Known,
+    pub(crate) answer: std::result::Result<T, Fault>,
+}
+
+impl Known {
+    /// Its name, or its address while that is all there is.
+    pub(crate) fn label(&self) -> &str {
+        self.node.as_deref().unwrap_or(&self.address)
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        match (&self.node, &other.node) {
+            (Some(a), Some(b)) => a == b,
+            _ => self.address == other.address,
+        }
+    }
+}
+
+/// Adds a node unless it is known; fills in what was unknown of it.
+fn learn(all: &mut Vec<Known>, news: Known) {
+    match all.iter_mut().find(|old| old.same(&news)) {
+        Some(old) => {
+            old.node = old.node.take().or(news.node);
+            old.role = old.role.take().or(news.role);
+        }
+        None => all.push(news),
+    }
+}
+
+/// Every node that the cluster, or a node file, knows of.
+pub(crate) async fn directory(ctx: &Ctx) -> Result<Vec<Known>> {
+    let mut all: Vec<Known> = Vec::new();
+    let answer = ctx.admin(AdminRequest::Directory, None).await;
+    match answer {
+        Ok(answer) => match answer.result {
+            Ok(AdminReply::Directory(entries)) => {
+                for entry in entries {
+                    let node = Some(entry.node.to_string());
+                    learn(&mut all, Known { node, role: Some(entry.role), address: entry.address });
+                }
+                let node = Some(answer.served_by);
+                learn(&mut all, Known { node, role: None, address: answer.address });
+            }
+            _ => return Err(unexpected(&answer.served_by)),
+        },
+        // With node files there is a list to show even when nobody answers.
+        Err(failure) if ctx.settings.expected.is_empty() => return Err(failure),
+        Err(_) => {}
+    }
+    for expected in &ctx.settings.expected {
+        let (node, role) = (expected.node.clone(), expected.role);
+        learn(&mut all, Known { node, role, address: expected.address.clone() });
+    }
+    Ok(all)
+}
+
+/// What every node says of itself. Nodes that only others name are asked as well.
+pub(crate) async fn node_infos(ctx: &Ctx) -> Result<Vec<Said<NodeInfo>>> {
+    let mut known = directory(ctx).await?;
+    let mut said: Vec<Said<NodeInfo>> = Vec::new();
+    for _ in 0..ROUNDS {
+        let asked = said.len();
+        let unasked = known.get(asked..).unwrap_or_default().to_vec();
+        if unasked.is_empty() {
+            break;
+        }
+        let answers = join_all(unasked.into_iter().map(|one| node_info(ctx, one))).await;
+        for one in answers {
+            if let Ok(info) = &one.answer {
+                for peer in &info.peers {
+                    let role = Some(info.role);
+                    learn(
+                        &mut known,
+                        Known { node: peer.node.clone(), role, address: peer.address.clone() },
+                    );
+                }
+            }
+            said.push(one);
+        }
+    }
+    said.sort_by_key(|one| (one.known.role, one.known.label().to_owned()));
+    Ok(without_doubles(said))
+}
+
+/// A node that was found by its address may turn out to be one that was found by its name.
+fn without_doubles<T>(said: Vec<Said<T>>) -> Vec<Said<T>> {
+    let mut kept: Vec<Said<T>> = Vec::new();
+    for one in said {
+        let double = kept
+            .iter()
+            .any(|old| old.known.same(&one.known) && (old.answer.is_ok() || one.answer.is_err()));
+        if !double {
+            kept.push(one);
+        }
+    }
+    kept
+}
+
+async fn node_info(ctx: &Ctx, mut known: Known) -> Said<NodeInfo> {
+    let answer = ask(ctx, &known, AdminRequest::NodeInfo).await.and_then(|reply| match reply {
+        AdminReply::Node(info) => Ok(*info),
+        _ => Err(unexpected(known.label()).fault),
+    });
+    if let Ok(info) = &answer {
+        known.node = Some(info.node.clone());
+        known.role = Some(info.role);
+    }
+    Said { known, answer }
+}
+
+/// Raft as every lock node sees it. Voters that only others name are asked as well.
+pub(crate) async fn raft_statuses(ctx: &Ctx) -> Result<Vec<Said<RaftStatus>>> {
+    let mut known: Vec<Known> = directory(ctx).await?;
+    known.retain(|one| one.role.is_none_or(|role| role == Role::Lock));
+    let mut said: Vec<Said<RaftStatus>> = Vec::new();
+    for _ in 0..ROUNDS {
+        let unasked = known.get(said.len()..).unwrap_or_default().to_vec();
+        if unasked.is_empty() {
+            break;
+        }
+        let answers = join_all(unasked.into_iter().map(|one| raft_status(ctx, one))).await;
+        let first = said.len();
+        said.extend(answers);
+        for one in members(said.get(first..).unwrap_or_default()) {
+            learn(&mut known, one);
+        }
+        if said.iter().all(|one| one.answer.as_ref().map_or(true, |s| s.voters.is_empty())) {
+            for one in configured_peers(ctx, &said).await {
+                learn(&mut known, one);
+            }
+        }
+    }
+    // Before its role is known a node of another role may have been asked: it is no lock node.
+    said.retain(|one| {
+        one.known.role.is_some()
+            || one.answer.is_ok()
+            || !matches!(&one.answer, Err(fault) if fault.code == dsync_core::Code::WrongRole)
+    });
+    said.sort_by_key(|one| one.known.label().to_owned());
+    Ok(without_doubles(said))
+}
+
+/// The voters and learners that the answers name.
+fn members(said: &[Said<RaftStatus>]) -> Vec<Known> {
+    said.iter()
+        .filter_map(|one| one.answer.as_ref().ok())
+        .flat_map(|status| status.voters.iter().chain(&status.learners))
+        .map(|(node, address, _)| Known {
+            node: Some(node.clone()),
+            role: Some(Role::Lock),
+            address: address.clone(),
+        })
+        .collect()
+}
+
+/// The peers in the configuration of the first node that answers: all there is while forming.
+async fn configured_peers(ctx: &Ctx, said: &[Said<RaftStatus>]) -> Vec<Known> {
+    let Some(one) = said.iter().find(|one| one.answer.is_ok()) else { return Vec::new() };
+    match node_info(ctx, one.known.clone()).await.answer {
+        Ok(info) => info
+            .peers
+            .into_iter()
+            .map(|peer| Known { node: peer.node, role: Some(info.role), address: peer.address })
+            .collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Raft as one node sees it.
+async fn raft_status(ctx: &Ctx, mut known: Known) -> Said<RaftStatus> {
+    let answer = ask(ctx, &known, AdminRequest::RaftStatus).await.and_then(|reply| match reply {
+        AdminReply::Raft(status) => Ok(*status),
+        _ => Err(unexpected(known.label()).fault),
+    });
+    if let Ok(status) = &answer {
+        known.node = Some(status.node.clone());
+    }
+    Said { known, answer }
+}
+
+/// Asks one node, and gives it a second at most.
+async fn ask(
+    ctx: &Ctx,
+    known: &Known,
+    request: AdminRequest,
+) -> std::result::Result<AdminReply, Fault> {
+    // An address that the user named is dialed from here, so that the reason for a failure is the
+    // one that counts here; any other may only be known inside, and is asked through a node.
+    if ctx.settings.endpoints.contains(&known.address) {
+        let client = connect::client(ctx.net(), std::slice::from_ref(&known.address));
+        return client.admin(request, ctx.options(EACH, None)).await?.result;
+    }
+    let options = ctx.options(EACH, Some(known.label().to_owned()));
+    ctx.client().admin(request, options).await?.result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(node: Option<&str>, address: &str) -> Known {
+        Known { node: node.map(str::to_owned), role: None, address: address.to_owned() }
+    }
+
+    #[test]
+    fn a_node_is_known_once() {
+        let mut all = Vec::new();
+        learn(&mut all, known(Some("a"), "h:1"));
+        learn(&mut all, known(None, "h:1"));
+        learn(&mut all, known(Some("a"), "other:1"));
+        learn(&mut all, known(None, "h:2"));
+        learn(&mut all, known(Some("b"), "h:2"));
+        assert_eq!(all, [known(Some("a"), "h:1"), known(Some("b"), "h:2")]);
+    }
+
+    #[test]
+    fn of_two_rows_for_one_node_the_answer_stays() {
+        let silent =
+            Said::<u8> { known: known(Some("a"), "h:1"), answer: Err(Fault::unavailable("x")) };
+        let good = Said::<u8> { known: known(Some("a"), "h:9"), answer: Ok(1) };
+        let kept = without_doubles(vec![good, silent]);
+        assert_eq!(kept.len(), 1);
+        assert!(kept.first().unwrap().answer.is_ok());
+    }
+}

@@ -1,0 +1,121 @@
+//! What went wrong, with the code that the process ends with.
+
+use dsync_core::{Code, Effect, Fault};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, code_name};
+use crate::output::ids::hex_id;
+
+/// A failure of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What, in words.
+    pub(crate) fault: Fault,
+    /// How the process ends.
+    pub(crate) exit: Exit,
+    /// Its name in JSON, where the kind's own does not say it.
+    pub(crate) name: Option<&'static str>,
+    /// Not on stdout in any format: it belongs to a child.
+    pub(crate) stderr: bool,
+    /// The request to repeat, when its effect is unknown.
+    pub(crate) request_id: Option<u128>,
+}
+
+/// What a command gives back.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let exit = Exit::of(fault.code);
+        Self { fault, exit, name: None, stderr: false, request_id: None }
+    }
+}
+
+impl Failure {
+    /// A failure of that kind.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Fault::new(code, message).into()
+    }
+
+    /// An argument that cannot be used.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, message)
+    }
+
+    /// Adds what the reader can do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.fault.hint = Some(hint.into());
+        self
+    }
+
+    /// Ends the process with another code than the kind's own.
+    #[must_use]
+    pub(crate) fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Gives it a name of its own in JSON.
+    #[must_use]
+    pub(crate) fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Keeps it off stdout.
+    #[must_use]
+    pub(crate) fn on_stderr(mut self) -> Self {
+        self.stderr = true;
+        self
+    }
+
+    /// Names the request.
+    #[must_use]
+    pub(crate) fn of_request(mut self, id: u128) -> Self {
+        self.request_id = Some(id);
+        self
+    }
+
+    /// The document for machines, without version and kind.
+    pub(crate) fn document(&self) -> Value {
+        json!({ "error": {
+            "code": self.name.unwrap_or_else(|| code_name(self.fault.code)),
+            "exit": self.exit.number(),
+            "message": self.fault.message,
+            "hint": self.fault.hint,
+            "retryable": self.fault.retryable,
+            "outcome": outcome_name(self.fault.effect),
+            "request_id": self.request_id.map(hex_id),
+        }})
+    }
+
+    /// The lines for people: what, whether it happened, what to do.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("error: {}", self.fault.message)];
+        match (self.fault.effect, self.request_id) {
+            (Effect::None, _) => {}
+            (Effect::Done, _) => lines.push("outcome: it was carried out".to_owned()),
+            (Effect::Unknown, None) => {
+                lines.push("outcome: unknown, it may have been carried out".to_owned());
+            }
+            (Effect::Unknown, Some(id)) => lines.push(format!(
+                "outcome: unknown, it may have been carried out; repeating it with --request-id {} has no second effect",
+                hex_id(id)
+            )),
+        }
+        if let Some(hint) = &self.fault.hint {
+            lines.push(format!("hint: {hint}"));
+        }
+        lines
+    }
+}
+
+/// The effect's name in JSON.
+const fn outcome_name(effect: Effect) -> &'static str {
+    match effect {
+        Effect::None => "none",
+        Effect::Done => "done",
+        Effect::Unknown => "unknown",
+    }
+}

@@ -1,0 +1,11 @@
+//! What each result looks like: pure, from data to a view.
+
+pub(crate) mod bench;
+pub(crate) mod cluster;
+pub(crate) mod context;
+pub(crate) mod lock;
+pub(crate) mod misc;
+pub(crate) mod node;
+pub(crate) mod raft;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! What the client may do with each request: wait for it, repeat it, follow its answer.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::api::{AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest};
+use crate::connection::{CallError, NodeConnection};
+use crate::dial::ConnectError;
+
+/// Time for a node to answer a request that does not wait, before another node is asked.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why an attempt gave no answer.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// No connection.
+    Connect(ConnectError),
+    /// No reply.
+    Call(CallError),
+}
+
+/// A request of either service.
+pub(super) trait Ask: Send + Sync {
+    /// Its reply.
+    type Told: Send;
+    /// The node that answers is worth going to directly next time.
+    const FOLLOWS: bool;
+
+    /// Time that it asks the node to wait.
+    fn wait(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// It waits at the node.
+    fn is_wait(&self) -> bool {
+        !self.wait().is_zero()
+    }
+
+    /// It changes nothing: whether it was executed is nobody's concern.
+    fn is_read(&self) -> bool;
+
+    /// A repetition has no second effect.
+    fn may_repeat(&self) -> bool;
+
+    /// Time for one node; `None`: all there is.
+    fn patience(&self) -> Option<Duration>;
+
+    /// Sends it.
+    fn send(
+        &self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Answer<Self::Told>, CallError>> + Send;
+}
+
+impl Ask for LockRequest {
+    type Told = LockReply;
+    const FOLLOWS: bool = true;
+
+    fn wait(&self) -> Duration {
+        match self {
+            Self::Await { wait_ms, .. } | Self::Events { wait_ms, .. } => {
+                Duration::from_millis(*wait_ms)
+            }
+            Self::Do(_)
+            | Self::KeepAlive { .. }
+            | Self::Get { .. }
+            | Self::List { .. }
+            | Self::Validate { .. }
+            | Self::WaitGraph
+            | Self::Sessions { .. } => Duration::ZERO,
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        match self {
+            Self::Do(_) | Self::KeepAlive { .. } => false,
+            Self::Await { .. }
+            | Self::Events { .. }
+            | Self::Get { .. }
+            | Self::List { .. }
+            | Self::Validate { .. }
+            | Self::WaitGraph
+            | Self::Sessions { .. } => true,
+        }
+    }
+
+    /// Commands carry a key that the state machine remembers; all else only reads or refreshes.
+    fn may_repeat(&self) -> bool {
+        true
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.wait() + PATIENCE)
+    }
+
+    async fn send(
+        &self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> Result<Answer<LockReply>, CallError> {
+        to.lock(head, self.clone(), limit).await
+    }
+}
+
+impl Ask for AdminRequest {
+    type Told = AdminReply;
+    const FOLLOWS: bool = false;
+
+    fn is_read(&self) -> bool {
+        match self {
+            Self::Ping
+            | Self::NodeInfo
+            | Self::Directory
+            | Self::RaftStatus
+            | Self::RaftProbe
+            | Self::SnapshotRead { .. }
+            | Self::DialCheck { .. } => true,
+            Self::RaftTransfer { .. } | Self::RaftReplace { .. } | Self::SnapshotWrite { .. } => {
+                false
+            }
+        }
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.is_read()
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Ping | Self::NodeInfo | Self::Directory | Self::RaftStatus => Some(PATIENCE),
+            Self::RaftProbe
+            | Self::SnapshotRead { .. }
+            | Self::DialCheck { .. }
+            | Self::RaftTransfer { .. }
+            | Self::RaftReplace { .. }
+            | Self::SnapshotWrite { .. } => None,
+        }
+    }
+
+    async fn send(
+        &self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> Result<Answer<AdminReply>, CallError> {
+        to.admin(head, self.clone(), limit).await
+    }
+}

@@ -1,0 +1,179 @@
+//! Where the next request goes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dsync_core::node::{ClusterId, Role};
+use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
+
+use super::ClientConfig;
+use super::link::Link;
+use crate::connection::NodeConnection;
+use crate::dial::{Class, ConnectError};
+use crate::net::Net;
+use crate::preamble::{Hail, Plane};
+
+/// Time for which an address that could not be reached is not tried again on a node's word.
+const AVOID: Duration = Duration::from_secs(30);
+/// Such addresses remembered.
+const AVOID_MAX: usize = 256;
+
+/// All links of a client.
+#[derive(Debug)]
+pub(super) struct Routes {
+    pub(super) config: ClientConfig,
+    pub(super) net: Net,
+    pub(super) hail: Hail,
+    endpoints: Vec<Arc<Link>>,
+    /// The endpoint that the next request goes to.
+    current: AtomicUsize,
+    /// The node in charge, where its own address can be reached.
+    direct: RwLock<Option<Arc<Link>>>,
+    following: AtomicBool,
+    avoid: Mutex<HashMap<String, Instant>>,
+    /// Cluster per role, 0: not known yet.
+    clusters: [AtomicU64; 3],
+}
+
+impl Routes {
+    pub(super) fn new(config: ClientConfig, net: Net, plane: Plane) -> Self {
+        let hail = Hail {
+            plane,
+            id: config.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            auth: None,
+        };
+        let endpoints: Vec<_> = config.endpoints.iter().map(|a| Link::new(a)).collect();
+        // Clients begin at different endpoints, one client always at the same.
+        let start =
+            config.name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31) ^ usize::from(b));
+        let current = AtomicUsize::new(start.checked_rem(endpoints.len()).unwrap_or_default());
+        Self {
+            config,
+            net,
+            hail,
+            endpoints,
+            current,
+            direct: RwLock::default(),
+            following: AtomicBool::new(false),
+            avoid: Mutex::default(),
+            clusters: Default::default(),
+        }
+    }
+
+    /// The link for an attempt. The first one goes to the node in charge; `turn` counts the
+    /// failures of this call.
+    pub(super) fn pick(&self, turn: usize) -> Option<Arc<Link>> {
+        if turn == 0
+            && let Some(direct) = &*self.direct.read()
+        {
+            return Some(Arc::clone(direct));
+        }
+        let at = self.current.load(Ordering::Relaxed).checked_rem(self.endpoints.len())?;
+        self.endpoints.get(at).cloned()
+    }
+
+    /// True when there is another node to ask.
+    pub(super) fn has_choice(&self) -> bool {
+        self.endpoints.len() > 1 || self.direct.read().is_some()
+    }
+
+    /// That link gave no good answer: the next request, of whatever call, goes elsewhere. Of many
+    /// calls that fail together only the first one moves on.
+    pub(super) fn disappointed(&self, link: &Arc<Link>) {
+        let mut direct = self.direct.write();
+        if direct.as_ref().is_some_and(|direct| Arc::ptr_eq(direct, link)) {
+            *direct = None;
+        }
+        drop(direct);
+        let current = self.current.load(Ordering::Relaxed);
+        let Some(at) = current.checked_rem(self.endpoints.len()) else { return };
+        if self.endpoints.get(at).is_some_and(|e| Arc::ptr_eq(e, link)) {
+            let next = current.wrapping_add(1);
+            // Lost: another call has moved on already.
+            self.current
+                .compare_exchange(current, next, Ordering::Relaxed, Ordering::Relaxed)
+                .unwrap_or_default();
+        }
+    }
+
+    /// A node answered as the one in charge, on whose word its address may be better: finds out
+    /// whether it can be reached from here, and goes there from then on. In the background.
+    pub(super) fn follow(this: &Arc<Self>, node: &str, address: &str) {
+        if this.avoid.lock().get(address).is_some_and(|until| *until > Instant::now())
+            || this.following.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        let known = this.endpoints.iter().find(|link| link.address() == address);
+        let link = known.cloned().unwrap_or_else(|| Link::new(address));
+        let (this, node) = (Arc::clone(this), node.to_owned());
+        tokio::spawn(async move {
+            let limit = this.config.connect_timeout;
+            match link.lane(&this, false, limit).await {
+                Ok(lane) if lane.connection.greeting().id == node => {
+                    tracing::debug!(%node, address = link.address(), "going there directly");
+                    *this.direct.write() = Some(link);
+                }
+                Ok(_) => this.shun(link.address()),
+                Err(error) => {
+                    tracing::debug!(%node, %error, "staying with the endpoints");
+                    this.shun(link.address());
+                }
+            }
+            this.following.store(false, Ordering::Release);
+        });
+    }
+
+    fn shun(&self, address: &str) {
+        let mut avoid = self.avoid.lock();
+        let now = Instant::now();
+        avoid.retain(|_, until| *until > now);
+        if avoid.len() < AVOID_MAX {
+            avoid.insert(address.to_owned(), now + AVOID);
+        }
+    }
+
+    fn cluster_of(&self, role: Role) -> &AtomicU64 {
+        let [lock, queue, cache] = &self.clusters;
+        match role {
+            Role::Lock => lock,
+            Role::Queue => queue,
+            Role::Cache => cache,
+        }
+    }
+
+    /// That role's cluster is this one.
+    pub(super) fn pin(&self, role: Role, cluster: ClusterId) {
+        self.cluster_of(role).store(cluster.0, Ordering::Relaxed);
+    }
+
+    /// Refuses a node of another cluster than the first one met.
+    pub(super) fn check(&self, connection: &NodeConnection) -> Result<(), ConnectError> {
+        let greeting = connection.greeting();
+        let Some(ClusterId(theirs)) = greeting.cluster else { return Ok(()) };
+        let slot = self.cluster_of(greeting.role);
+        let ours = match slot.compare_exchange(0, theirs, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => theirs,
+            Err(ours) => ours,
+        };
+        if ours == theirs {
+            return Ok(());
+        }
+        Err(ConnectError {
+            address: connection.address().to_owned(),
+            class: Class::WrongCluster,
+            detail: format!(
+                "dsd {} belongs to cluster {}, this client to {}",
+                greeting.id,
+                ClusterId(theirs),
+                ClusterId(ours)
+            ),
+            node: Some(greeting.id.clone()),
+            elapsed: Duration::ZERO,
+        })
+    }
+}

@@ -1,0 +1,19 @@
+//! Real clusters: `dsd` processes on loopback, `dsctl` as users run it, faults in between.
+
+pub mod binaries;
+pub mod clock;
+pub mod cluster;
+pub mod dsctl;
+pub mod node;
+pub mod ports;
+pub mod proxy;
+pub mod shape;
+pub mod stats;
+
+pub use cluster::{Cluster, Leader, Plan};
+pub use dsctl::Run;
+
+/// The machine's own network.
+pub fn net() -> dsync::net::Net {
+    std::sync::Arc::new(dsync::net::TcpNetwork)
+}

@@ -1,0 +1,15 @@
+//! Whole clusters in one thread on a simulated network, clock and disk, drawn from one seed.
+//!
+//! The product's code runs unchanged: it dials, listens and reads the boot clock through
+//! [`dsync::net::Network`], and keeps its files in a file system that forgets what was not synced.
+//! The same seed gives the same run, step by step; [`Run::trace`] is what two runs are compared by.
+
+mod cluster;
+mod faults;
+mod net;
+mod trace;
+
+pub use cluster::{Run, Setup, run};
+pub use faults::{Fault, schedule};
+pub use net::SimNetwork;
+pub use trace::Trace;
