@@ -117,12 +117,15 @@ pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
 }
 
 fn cannot_start(error: &CannotStart) -> ExitCode {
-    report::failure(error);
     if error.exit == exit::UNAVAILABLE {
-        report::failure(
-            "something else uses that port, another dsync perhaps; `dsd dev --ports \
-             18001,18002,18003` takes others",
-        );
+        // What to do about it is another thing here than for one configured node.
+        let what = error.what.split("; ").next().unwrap_or_default();
+        report::failure(format_args!(
+            "{what}; another dsync perhaps: stop it, or choose ports that are free with `dsd dev \
+             --ports PORT,PORT,PORT`"
+        ));
+    } else {
+        report::failure(error);
     }
     error.exit.into()
 }
