@@ -26,14 +26,7 @@ pub(crate) fn main() -> ExitCode {
             return failure.exit.into();
         }
     };
-    let style = Style {
-        color: settings.color,
-        no_color: settings.no_color,
-        quiet: settings.quiet,
-        verbose: settings.verbose,
-        no_progress: settings.no_progress,
-    };
-    let out = Output::new(settings.output, style);
+    let out = Output::new(settings.output, settings.style);
     let ctx = Ctx::new(settings, out);
     let exit = commands::run(cli.command, &ctx);
     let exit = exit.unwrap_or_else(|failure| {
@@ -75,11 +68,14 @@ pub(crate) fn usage_failure(error: &clap::Error) -> Failure {
     let (message, rest) = body.split_once("\n\n").unwrap_or((body, ""));
     let message: Vec<_> = message.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let tip = rest.lines().map(str::trim).find_map(|line| line.strip_prefix("tip: "));
-    let usage = match error.get(ContextKind::Usage) {
-        Some(value) => value.to_string(),
-        None => "Usage: dsctl --help".to_owned(),
+    let usage = error
+        .get(ContextKind::Usage)
+        .map(|value| value.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" "));
+    let hint = match (tip, usage) {
+        (Some(tip), Some(usage)) => format!("{tip}; {usage}"),
+        (Some(tip), None) => tip.to_owned(),
+        (None, Some(usage)) => usage,
+        (None, None) => "the same command with --help explains its arguments".to_owned(),
     };
-    let usage = usage.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let hint = tip.map_or_else(|| usage.clone(), |tip| format!("{tip}; {usage}"));
     Failure::usage(message.join(" ")).hint(hint)
 }

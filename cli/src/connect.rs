@@ -8,7 +8,7 @@ use dsync::{Client, ClientConfig};
 
 /// The network of this machine, and its clock.
 pub(crate) fn network() -> Net {
-    Arc::new(tcp::TcpNetwork::default())
+    Arc::new(tcp::TcpNetwork)
 }
 
 /// A client of these endpoints; nothing is dialed before the first call.
@@ -29,7 +29,7 @@ mod tcp {
 
     use dsync::net::{Listener, Network, Stream};
 
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(super) struct TcpNetwork;
 
     impl Network for TcpNetwork {
@@ -46,7 +46,8 @@ mod tcp {
                 let dial = tokio::net::TcpStream::connect(address);
                 let stream = tokio::time::timeout(timeout, dial).await??;
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream) as Stream)
+                let stream: Stream = Box::new(stream);
+                Ok(stream)
             })
         }
 

@@ -150,7 +150,24 @@ mod tests {
     fn every_code_ends_with_the_number_of_the_contract() {
         let found: Vec<_> =
             ALL.iter().map(|c| format!("{} {}", code_name(*c), Exit::of(*c).number())).collect();
-        insta::assert_snapshot!(found.join("\n"), @r"");
+        insta::assert_snapshot!(found.join("\n"), @"
+        invalid_argument 64
+        not_found 66
+        unavailable 69
+        internal 70
+        conflict 73
+        timeout 75
+        incompatible 76
+        wrong_cluster 76
+        not_owner 77
+        deadlock 81
+        wounded 81
+        session_expired 73
+        limit_reached 69
+        wrong_role 76
+        denied 77
+        would_block 75
+        ");
     }
 
     #[test]

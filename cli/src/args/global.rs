@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use super::parse;
 
 /// Flags of every command. An empty variable counts as unset (see `settings`).
+#[expect(clippy::struct_excessive_bools, reason = "one per flag that is on or off")]
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {

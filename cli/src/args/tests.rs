@@ -1,1 +1,130 @@
+use clap::{Command, CommandFactory as _, Parser as _};
 
+use super::Cli;
+use crate::app::usage_failure;
+
+/// Every command with its words, parents first.
+fn all(command: &Command, words: &str, found: &mut Vec<(String, Command)>) {
+    found.push((words.to_owned(), command.clone()));
+    for sub in command.get_subcommands() {
+        all(sub, &format!("{words} {}", sub.get_name()), found);
+    }
+}
+
+fn commands() -> Vec<(String, Command)> {
+    let mut root = Cli::command().term_width(100);
+    root.build();
+    let mut found = Vec::new();
+    all(&root, "dsctl", &mut found);
+    found
+}
+
+#[test]
+fn the_arguments_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_help_is_as_recorded_and_begins_with_an_example() {
+    for (words, mut command) in commands() {
+        let help = command.render_long_help().to_string();
+        assert!(help.starts_with("Example:\n  dsctl "), "{words}: {help}");
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(words.replace(' ', "-"), help);
+        });
+    }
+}
+
+#[test]
+fn every_example_is_accepted() {
+    let mut checked = 0;
+    for (words, command) in commands() {
+        let text = command.get_before_help().map(ToString::to_string).unwrap_or_default();
+        for line in text.lines().map(str::trim).filter(|line| line.starts_with("dsctl ")) {
+            // What a shell would do with the rest of the line is not ours.
+            let own = line.split(['|', '>']).next().unwrap().replace("'host is gone'", "gone");
+            let parsed = Cli::try_parse_from(own.split_whitespace());
+            assert!(parsed.is_ok(), "{words}: {own}: {}", parsed.unwrap_err());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 30, "only {checked} examples found");
+}
+
+#[test]
+fn global_flags_stand_before_or_after_the_command() {
+    let before = Cli::try_parse_from(["dsctl", "-o", "json", "--timeout", "2s", "raft", "leader"]);
+    let after = Cli::try_parse_from(["dsctl", "raft", "leader", "--timeout", "2s", "-ojson"]);
+    for parsed in [before, after] {
+        let global = parsed.unwrap().global;
+        assert_eq!(global.output, Some(super::Format::Json));
+        assert_eq!(global.timeout, Some(std::time::Duration::from_secs(2)));
+    }
+}
+
+#[test]
+fn what_follows_the_dashes_belongs_to_the_command() {
+    let words = ["dsctl", "lock", "run", "a", "b", "--wait", "1s", "--", "sh", "-o", "json", "--"];
+    let parsed = Cli::try_parse_from(words).unwrap();
+    let super::Command::Lock(super::Lock::Run(run)) = parsed.command else { panic!("no run") };
+    assert_eq!(run.names.len(), 2);
+    assert_eq!(run.command, ["sh", "-o", "json", "--"]);
+    assert_eq!(parsed.global.output, None);
+}
+
+/// Arguments that are refused; the recorded text is what the user reads.
+const BAD: &[&[&str]] = &[
+    &[],
+    &["lock"],
+    &["lok", "list"],
+    &["lock", "acquire"],
+    &["lock", "acquire", ""],
+    &["lock", "acquire", "a\nb"],
+    &["lock", "acquire", "a", "--ttl", "0"],
+    &["lock", "acquire", "a", "--ttl", "-1s"],
+    &["lock", "acquire", "a", "--ttl", "1e18s"],
+    &["lock", "acquire", "a", "--ttl", "NaN"],
+    &["lock", "acquire", "a", "--ttl", "30"],
+    &["lock", "acquire", "a", "--wait", "5s", "--no-wait"],
+    &["lock", "acquire", "a", "--shared", "--permits", "1/2"],
+    &["lock", "acquire", "a", "--permits", "3/2"],
+    &["lock", "acquire", "a", "--policy", "hope"],
+    &["lock", "acquire", "a", "--tll", "30s"],
+    &["lock", "release", "a", "--token", "0"],
+    &["lock", "release", "a", "--token", "1", "--owner", "b"],
+    &["lock", "renew", "a"],
+    &["lock", "run", "a"],
+    &["lock", "run", "--", "true"],
+    &["lock", "force-release", "a", "--token", "1"],
+    &["lock", "force-release", "a", "--token", "1", "--reason", " "],
+    &["raft", "leader", "-o", "xml"],
+    &["raft", "leader", "--request-id", "zz"],
+    &["raft", "probe", "--count", "0"],
+    &["cluster", "wait"],
+    &["cluster", "wait", "--for", "rain"],
+    &["cluster", "wait", "--for", "nodes=0"],
+    &["bench", "lock", "--clients", "0"],
+    &["bench", "lock", "--slo", "p75=1ms"],
+    &["bench", "lock", "--slo", "rate=NaN"],
+    &["bench", "lock", "--duration", "0"],
+    &["completion", "cmd"],
+];
+
+#[test]
+fn bad_arguments_end_with_64_and_say_what_is_good() {
+    let mut texts = Vec::new();
+    for bad in BAD {
+        let words = std::iter::once("dsctl").chain(bad.iter().copied());
+        let error = Cli::try_parse_from(words).unwrap_err();
+        let failure = usage_failure(&error);
+        assert_eq!(failure.exit.number(), 64, "{bad:?}");
+        texts.push(format!(
+            "$ dsctl {}\n{}",
+            bad.join(" ").escape_debug(),
+            failure.lines().join("\n")
+        ));
+    }
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("bad-arguments", texts.join("\n\n"));
+    });
+}

@@ -87,11 +87,9 @@ fn add(ctx: &Ctx, mut contexts: Contexts, args: ContextAdd, file: &Path) -> Resu
 }
 
 fn show_current(ctx: &Ctx, contexts: &Contexts) -> Result<()> {
-    match &contexts.current {
-        Some(name) => ctx.out.show(&views::context::one(name, contexts.get(name)?, true)),
-        None => {
-            ctx.out.note("no context is in use");
-            Ok(())
-        }
-    }
+    let Some(name) = &contexts.current else {
+        ctx.out.note("no context is in use");
+        return Ok(());
+    };
+    ctx.out.show(&views::context::one(name, contexts.get(name)?, true))
 }

@@ -62,7 +62,9 @@ impl Ctx {
 
     /// Options of a call that may use `within` of the time left.
     pub(crate) fn options(&self, within: Duration, target: Option<String>) -> CallOptions {
-        CallOptions { timeout: within.min(self.left()), request_id: self.request_id, target }
+        // Zero would mean the library's own default.
+        let timeout = within.min(self.left()).max(Duration::from_millis(1));
+        CallOptions { timeout, request_id: self.request_id, target }
     }
 
     /// Asks the lock service.

@@ -23,6 +23,8 @@ use crate::exit::Exit;
 pub(crate) use bench::tally::Report;
 pub(crate) use ctx::{Ctx, unexpected};
 pub(crate) use raft::verdict::reason as raft_reason;
+#[cfg(test)]
+pub(crate) use raft::verdict::summary as raft_summary;
 
 /// Carries a command out.
 pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<Exit> {

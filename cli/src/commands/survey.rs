@@ -7,6 +7,7 @@ use dsync_core::Fault;
 use dsync_core::node::Role;
 use futures::future::join_all;
 
+use crate::connect;
 use crate::error::Result;
 
 use super::Ctx;
@@ -217,6 +218,12 @@ async fn ask(
     known: &Known,
     request: AdminRequest,
 ) -> std::result::Result<AdminReply, Fault> {
+    // An address that the user named is dialed from here, so that the reason for a failure is the
+    // one that counts here; any other may only be known inside, and is asked through a node.
+    if ctx.settings.endpoints.contains(&known.address) {
+        let client = connect::client(ctx.net(), std::slice::from_ref(&known.address));
+        return client.admin(request, ctx.options(EACH, None)).await?.result;
+    }
     let options = ctx.options(EACH, Some(known.label().to_owned()));
     ctx.client().admin(request, options).await?.result
 }
@@ -245,7 +252,7 @@ mod tests {
         let silent =
             Said::<u8> { known: known(Some("a"), "h:1"), answer: Err(Fault::unavailable("x")) };
         let good = Said::<u8> { known: known(Some("a"), "h:9"), answer: Ok(1) };
-        let kept = without_doubles(vec![good.clone(), silent.clone()]);
+        let kept = without_doubles(vec![good, silent]);
         assert_eq!(kept.len(), 1);
         assert!(kept.first().unwrap().answer.is_ok());
     }

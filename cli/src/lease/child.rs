@@ -62,9 +62,10 @@ impl Child {
 
     /// Signals its whole group; without a group of its own, only the command itself.
     pub(crate) fn signal(&self, signal: Signal) {
-        let sent = match self.group {
-            true => rustix::process::kill_process_group(self.pid, signal),
-            false => rustix::process::kill_process(self.pid, signal),
+        let sent = if self.group {
+            rustix::process::kill_process_group(self.pid, signal)
+        } else {
+            rustix::process::kill_process(self.pid, signal)
         };
         // One that has just ended needs no signal.
         sent.unwrap_or_default();

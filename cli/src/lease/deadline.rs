@@ -61,9 +61,9 @@ impl Lease {
         if now >= deadline {
             Phase::Kill
         } else if now >= term {
-            Phase::Term(deadline - now)
+            Phase::Term(deadline.saturating_sub(now))
         } else {
-            Phase::Run(term - now)
+            Phase::Run(term.saturating_sub(now))
         }
     }
 }
@@ -118,7 +118,7 @@ mod tests {
     fn a_keep_alive_in_time_always_comes_before_term() {
         for ttl in [1_000, 1_500, 15_000, 86_400_000] {
             let lease = Lease { confirmed: ms(0), ttl: ms(ttl) };
-            let term = lease.deadline() - lease.grace(None);
+            let term = lease.deadline().saturating_sub(lease.grace(None));
             assert!(lease.renew_at() < term, "{ttl}");
         }
     }

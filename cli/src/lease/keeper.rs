@@ -96,10 +96,8 @@ impl Work {
             let now = self.net.boot_time();
             let due = lease.renew_at().saturating_sub(now);
             tokio::time::sleep(due.min(CHECK).min(lease.ttl / 6)).await;
-            let lost = match self.net.boot_time() >= lease.renew_at() {
-                true => self.keep_alive(lease).await,
-                false => None,
-            };
+            let due = self.net.boot_time() >= lease.renew_at();
+            let lost = if due { self.keep_alive(lease).await } else { None };
             let lost = match lost {
                 Some(why) => Some(why),
                 None => self.check().await,

@@ -30,10 +30,8 @@ pub(crate) fn spaced(duration_ms: u64) -> String {
     let short = ms(duration_ms);
     let unit = short.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(short.len());
     let (number, unit) = short.split_at(unit);
-    match unit.chars().any(|c| c.is_ascii_digit()) {
-        true => short,
-        false => format!("{number} {unit}"),
-    }
+    let several = unit.chars().any(|c| c.is_ascii_digit());
+    if several { short } else { format!("{number} {unit}") }
 }
 
 /// Microseconds: `85us`, `1.25ms`, then as [`ms`].
@@ -47,11 +45,11 @@ pub(crate) fn us(us: u64) -> String {
 
 /// A text from elsewhere with its control characters spelled out, so that it cannot drive a terminal.
 pub(crate) fn printable(text: &str) -> String {
-    if !text.chars().any(|c| c.is_control() && c != '\n') {
+    if !text.chars().any(char::is_control) {
         return text.to_owned();
     }
     text.chars().fold(String::with_capacity(text.len() + 8), |mut safe, c| {
-        if c.is_control() && c != '\n' {
+        if c.is_control() {
             safe.extend(c.escape_default());
         } else {
             safe.push(c);

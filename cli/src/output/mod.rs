@@ -28,8 +28,7 @@ pub(crate) struct Output {
     format: Format,
     color_out: bool,
     color_err: bool,
-    quiet: bool,
-    verbose: bool,
+    chat: Chat,
     progress: bool,
     closed: Flag<bool>,
 }
@@ -39,9 +38,17 @@ pub(crate) struct Output {
 pub(crate) struct Style {
     pub(crate) color: Color,
     pub(crate) no_color: bool,
-    pub(crate) quiet: bool,
-    pub(crate) verbose: bool,
+    pub(crate) chat: Chat,
     pub(crate) no_progress: bool,
+}
+
+/// How much is told on stderr beside errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Chat {
+    Quiet,
+    #[default]
+    Notes,
+    Details,
 }
 
 impl Output {
@@ -57,16 +64,10 @@ impl Output {
             format,
             color_out: color(io::stdout().is_terminal()),
             color_err: color(err_tty),
-            quiet: style.quiet,
-            verbose: style.verbose,
-            progress: err_tty && !style.no_progress && !style.quiet,
+            chat: style.chat,
+            progress: err_tty && !style.no_progress && style.chat != Chat::Quiet,
             closed: Flag::new(false),
         }
-    }
-
-    /// The format asked for.
-    pub(crate) fn format(&self) -> Format {
-        self.format
     }
 
     /// True once the reader of stdout has gone: nothing more need be printed.
@@ -87,10 +88,8 @@ impl Output {
     /// Prints one of a stream of results: in every machine format one document, on one line where
     /// the format has lines.
     pub(crate) fn show_next(&self, view: &View) -> Result<()> {
-        let format = match self.format {
-            Format::Json => Format::Jsonl,
-            other => other,
-        };
+        let json = self.format == Format::Json;
+        let format = if json { Format::Jsonl } else { self.format };
         let separator = if format == Format::Yaml { "---\n" } else { "" };
         self.write(&format!("{separator}{}", text_of(view, format, self.color_out)))
     }
@@ -102,22 +101,23 @@ impl Output {
 
     /// Prints clap's text, with its colours where colours are on.
     pub(crate) fn styled(&self, text: &clap::builder::StyledStr) -> Result<()> {
-        match self.color_out {
-            true => self.write(&text.ansi().to_string()),
-            false => self.write(&text.to_string()),
+        if self.color_out {
+            self.write(&text.ansi().to_string())
+        } else {
+            self.write(&text.to_string())
         }
     }
 
     /// Tells people something on stderr, unless --quiet.
     pub(crate) fn note(&self, text: &str) {
-        if !self.quiet {
+        if self.chat != Chat::Quiet {
             line_to_stderr(&human::printable(text));
         }
     }
 
     /// Tells people more, with --verbose.
     pub(crate) fn detail(&self, text: &str) {
-        if self.verbose && !self.quiet {
+        if self.chat == Chat::Details {
             line_to_stderr(&human::printable(text));
         }
     }
@@ -131,8 +131,8 @@ impl Output {
                 self.show(&view).unwrap_or_default();
             }
             Format::Table | Format::Plain | Format::Name => {
-                for line in failure.lines() {
-                    let line = human::printable(&line);
+                for line in failure.lines().iter().flat_map(|text| text.lines()) {
+                    let line = human::printable(line);
                     match (self.color_err, line.strip_prefix("error:")) {
                         (true, Some(rest)) => {
                             line_to_stderr(&format!("\u{1b}[1;31merror:\u{1b}[0m{rest}"));
@@ -141,26 +141,6 @@ impl Output {
                     }
                 }
             }
-        }
-    }
-
-    /// Asks on the terminal; without one the answer is a refusal that names the flag.
-    pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<()> {
-        if yes {
-            return Ok(());
-        }
-        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return Err(Failure::usage(format!("{question} Not done without an answer"))
-                .hint("add --yes to do it"));
-        }
-        let mut err = io::stderr().lock();
-        let asked = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
-        drop(err);
-        let mut answer = String::new();
-        let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
-        match (read, answer.trim().to_ascii_lowercase().as_str()) {
-            (Ok(_), "y" | "yes") => Ok(()),
-            _ => Err(Failure::usage("not done: the answer was not yes")),
         }
     }
 
@@ -181,6 +161,26 @@ impl Output {
                 Err(Failure::new(Code::Internal, format!("cannot write to stdout: {error}")))
             }
         }
+    }
+}
+
+/// Asks on the terminal; without one the answer is a refusal that names the flag.
+pub(crate) fn confirm(question: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Err(Failure::usage(format!("{question} Not done without an answer"))
+            .hint("add --yes to do it"));
+    }
+    let mut err = io::stderr().lock();
+    let asked = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+    drop(err);
+    let mut answer = String::new();
+    let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
+    match (read, answer.trim().to_ascii_lowercase().as_str()) {
+        (Ok(_), "y" | "yes") => Ok(()),
+        _ => Err(Failure::usage("not done: the answer was not yes")),
     }
 }
 
@@ -224,12 +224,8 @@ fn document(kind: &str, fields: &Value) -> Value {
     let mut all = Map::new();
     all.insert("apiVersion".to_owned(), API_VERSION.into());
     all.insert("kind".to_owned(), kind.into());
-    match fields {
-        Value::Object(map) => all.extend(map.iter().map(|(k, v)| (k.clone(), v.clone()))),
-        other => {
-            all.insert("value".to_owned(), other.clone());
-        }
-    }
+    let fields = fields.as_object().into_iter().flatten();
+    all.extend(fields.map(|(key, value)| (key.clone(), value.clone())));
     Value::Object(all)
 }
 

@@ -18,7 +18,10 @@ pub(super) fn table(view: &View, color: bool) -> String {
                 let cells: Vec<_> = cells.iter().map(human_cell).collect();
                 push_lines(&mut text, &cells.join("  "));
             }
-            Section::Note(note) => push_lines(&mut text, &human::printable(note)),
+            Section::Note(note) => {
+                text.push_str(human::printable(note).trim_end());
+                text.push('\n');
+            }
         }
     }
     text
@@ -113,7 +116,13 @@ fn drawn(cell: &Cell, side: CellAlignment, color: bool) -> Drawn {
     match cell {
         Cell::State(_, Mood::Good) if color => drawn.fg(Color::Green),
         Cell::State(_, Mood::Bad) if color => drawn.fg(Color::Red),
-        _ => drawn,
+        Cell::State(..)
+        | Cell::Text(_)
+        | Cell::Number(_)
+        | Cell::Decimal(..)
+        | Cell::Ms(_)
+        | Cell::Us(_)
+        | Cell::None => drawn,
     }
 }
 
@@ -135,6 +144,8 @@ fn human_cell(cell: &Cell) -> String {
 fn plain_cell(cell: &Cell) -> String {
     match cell {
         Cell::Ms(number) | Cell::Us(number) => number.to_string(),
-        other => human_cell(other),
+        Cell::Text(_) | Cell::State(..) | Cell::Number(_) | Cell::Decimal(..) | Cell::None => {
+            human_cell(cell)
+        }
     }
 }

@@ -97,8 +97,12 @@ impl View {
     }
 
     /// A list of documents of one kind.
-    pub(crate) fn list(kind: &'static str, item_kind: &'static str, items: Vec<Value>) -> Self {
-        let document = serde_json::json!({ "items": items });
+    pub(crate) fn list(
+        kind: &'static str,
+        item_kind: &'static str,
+        items: impl IntoIterator<Item = Value>,
+    ) -> Self {
+        let document = serde_json::json!({ "items": Value::from_iter(items) });
         Self { item_kind: Some(item_kind), ..Self::document(kind, document) }
     }
 

@@ -2,15 +2,11 @@
 
 use serde_json::{Map, Value};
 
-/// The document as YAML.
+/// The document, an object, as YAML.
 pub(super) fn text(value: &Value) -> String {
     let mut out = String::new();
-    match value {
-        Value::Object(map) => object(&mut out, map, 0, false),
-        other => {
-            out.push_str(&scalar(other));
-            out.push('\n');
-        }
+    if let Value::Object(map) = value {
+        object(&mut out, map, 0, false);
     }
     out
 }
@@ -38,9 +34,14 @@ fn child(out: &mut String, value: &Value, indent: usize) {
             out.push('\n');
             array(out, items, indent);
         }
-        other => {
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
             out.push(' ');
-            out.push_str(&scalar(other));
+            out.push_str(&scalar(value));
             out.push('\n');
         }
     }
@@ -51,22 +52,18 @@ fn array(out: &mut String, items: &[Value], indent: usize) {
     for item in items {
         pad(out, indent);
         out.push_str("- ");
-        match item {
-            Value::Object(map) if !map.is_empty() => object(out, map, indent + 2, true),
+        if let Some(map) = item.as_object().filter(|map| !map.is_empty()) {
+            object(out, map, indent + 2, true);
+        } else {
             // A list in a list does not occur in our documents; JSON is valid YAML.
-            other => {
-                out.push_str(&scalar(other));
-                out.push('\n');
-            }
+            out.push_str(&scalar(item));
+            out.push('\n');
         }
     }
 }
 
 fn scalar(value: &Value) -> String {
-    match value {
-        Value::String(text) => string(text),
-        other => other.to_string(),
-    }
+    value.as_str().map_or_else(|| value.to_string(), string)
 }
 
 /// Plain where that is safe: begins with a letter, holds nothing that YAML gives a meaning.
@@ -77,10 +74,8 @@ fn string(text: &str) -> String {
         text.to_ascii_lowercase().as_str(),
         "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n"
     );
-    match first && text.chars().all(safe) && !word {
-        true => text.to_owned(),
-        false => Value::from(text).to_string(),
-    }
+    let plain = first && text.chars().all(safe) && !word;
+    if plain { text.to_owned() } else { Value::from(text).to_string() }
 }
 
 fn pad(out: &mut String, indent: usize) {
@@ -101,6 +96,24 @@ mod tests {
                 "x", {}, [1, 2]
             ], "empty": [], "sub": {"a": true, "b": "multi\nline"}
         });
-        insta::assert_snapshot!(text(&value), @r"");
+        insta::assert_snapshot!(text(&value), @r#"
+        kind: Lock
+        token: "4711"
+        free: null
+        "no": "no"
+        items:
+        - name: deploy/prod
+          holders:
+          - owner: ci@build7
+          - owner: "a: b"
+          "n": 1
+        - x
+        - {}
+        - [1,2]
+        empty: []
+        sub:
+          a: true
+          b: "multi\nline"
+        "#);
     }
 }

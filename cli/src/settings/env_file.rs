@@ -15,7 +15,7 @@ use crate::exit::Exit;
 pub(crate) struct Expected {
     /// NODE_ID, where the file is its own.
     pub(crate) node: Option<String>,
-    /// NODE_TYPE, where the file says so.
+    /// `NODE_TYPE`, where the file says so.
     pub(crate) role: Option<Role>,
     /// `host:port`.
     pub(crate) address: String,
@@ -74,13 +74,10 @@ fn parse(text: &str) -> std::result::Result<Vec<Expected>, String> {
     for address in args::endpoints(get("PEER_ADDRESSES").unwrap_or_default())? {
         found.push(Expected { node: None, role, address });
     }
-    match found.is_empty() {
-        true => {
-            Err("it names no node: NODE_PORT, NODE_ADVERTISE and PEER_ADDRESSES are missing"
-                .to_owned())
-        }
-        false => Ok(found),
+    if found.is_empty() {
+        return Err("it has neither NODE_PORT nor NODE_ADVERTISE nor PEER_ADDRESSES".to_owned());
     }
+    Ok(found)
 }
 
 /// An address to listen on is none to dial.

@@ -11,6 +11,7 @@ use dsync_core::name::Name;
 
 use crate::args::{self, Color, Format, Global};
 use crate::error::{Failure, Result};
+use crate::output::{Chat, Style};
 
 use self::context::Contexts;
 use self::env_file::Expected;
@@ -37,14 +38,10 @@ pub(crate) struct Settings {
     pub(crate) expected: Vec<Expected>,
     pub(crate) timeout: Duration,
     pub(crate) output: Format,
-    pub(crate) color: Color,
-    pub(crate) no_color: bool,
-    pub(crate) no_progress: bool,
+    pub(crate) style: Style,
     pub(crate) yes: bool,
-    pub(crate) quiet: bool,
-    pub(crate) verbose: bool,
     pub(crate) request_id: Option<u128>,
-    /// DSCTL_OWNER or `user@host`.
+    /// `DSCTL_OWNER` or `user@host`.
     pub(crate) owner: String,
     /// Where contexts are kept.
     pub(crate) context_file: Option<PathBuf>,
@@ -71,12 +68,13 @@ impl Settings {
         Ok(Self {
             timeout,
             output: output.unwrap_or_default(),
-            color: color.unwrap_or_default(),
-            no_color: vars("NO_COLOR").is_some() || vars("TERM").is_some_and(|t| t == "dumb"),
-            no_progress: global.no_progress || switch(vars, "DSCTL_NO_PROGRESS")?,
+            style: Style {
+                color: color.unwrap_or_default(),
+                no_color: vars("NO_COLOR").is_some() || vars("TERM").is_some_and(|t| t == "dumb"),
+                chat: chat(global, vars)?,
+                no_progress: global.no_progress || switch(vars, "DSCTL_NO_PROGRESS")?,
+            },
             yes: global.yes || switch(vars, "DSCTL_YES")?,
-            quiet: global.quiet || switch(vars, "DSCTL_QUIET")?,
-            verbose: global.verbose || switch(vars, "DSCTL_VERBOSE")?,
             request_id: match global.request_id {
                 Some(id) => Some(id),
                 None => parsed(vars, "DSCTL_REQUEST_ID", args::request_id)?,
@@ -236,6 +234,20 @@ fn switch(vars: Vars<'_>, name: &str) -> Result<bool> {
         _ => Err(format!("{text:?} is neither 1 nor 0")),
     })?;
     Ok(on.unwrap_or(false))
+}
+
+/// How much is told: --quiet wins over --verbose, a flag over the variables.
+fn chat(global: &Global, vars: Vars<'_>) -> Result<Chat> {
+    let variables = (switch(vars, "DSCTL_QUIET")?, switch(vars, "DSCTL_VERBOSE")?);
+    let (quiet, verbose) = match (global.quiet, global.verbose) {
+        (false, false) => variables,
+        flags => flags,
+    };
+    Ok(match (quiet, verbose) {
+        (true, _) => Chat::Quiet,
+        (false, true) => Chat::Details,
+        (false, false) => Chat::Notes,
+    })
 }
 
 /// `user@host`: the variable USER or LOGNAME or the number of the user, and the name of the host.

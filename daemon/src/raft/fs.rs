@@ -125,6 +125,20 @@ pub fn replace(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<
     fs.sync_dir(dir)
 }
 
+/// What to do about an error of the system.
+pub(super) fn advice(source: &io::Error) -> &'static str {
+    let kind = source.kind();
+    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        " (free space on that disk, then start the node again)"
+    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
+        " (mount that disk writable, or set another DATA_DIR)"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        " (give the user of this process write access, or set another DATA_DIR)"
+    } else {
+        ""
+    }
+}
+
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFs;

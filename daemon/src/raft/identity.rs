@@ -1,78 +1,304 @@
-//! stand-in
-use super::fs::{Fs, read_all, replace};
-use dsync_core::node::{ClusterId, Role};
-use serde::{Deserialize, Serialize};
+//! Who owns a data directory: its node, its role, its raft id and its cluster.
+//!
+//! The file `identity` is text, so that a person can tell whose directory it is. It is replaced as
+//! a whole and ends with a checksum. The file `lock` keeps a second process out.
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Data {
+use dsync_core::node::{ClusterId, RaftId, Role};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::fs::{Fs, FsLock, advice, read_all, replace};
+
+const FILE: &str = "identity";
+const FORMAT: &str = "dsync identity 1";
+/// Names that may be in a data directory. Others mean that it is someone else's.
+const OURS: [&str; 6] = ["identity", "identity.tmp", "lock", "log", "snapshots", "lost+found"];
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The system refused an operation.
+    #[error("cannot {doing} {}: {source}{}", path.display(), advice(source))]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process uses it.
+    #[error("DATA_DIR {} is in use by another process: stop that one, or set another DATA_DIR", .0.display())]
+    InUse(PathBuf),
+    /// It holds files that are not ours.
+    #[error(
+        "DATA_DIR {} is not a data directory of dsync, it holds {names}: set DATA_DIR to an empty \
+         or new directory",
+        path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Some of the files.
+        names: String,
+    },
+    /// It holds a log, and no identity.
+    #[error(
+        "DATA_DIR {} holds a log but no file `identity`: put that file back, or move the directory \
+         away and start again: the node rejoins with a new raft id",
+        .0.display()
+    )]
+    Lost(PathBuf),
+    /// It belongs to another node.
+    #[error(
+        "DATA_DIR {} belongs to node {found:?}, this is node {wanted:?}: set DATA_DIR to this node's \
+         own directory, or NODE_ID to {found:?}",
+        path.display()
+    )]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// NODE_ID in it.
+        found: String,
+        /// NODE_ID of this process.
+        wanted: String,
+    },
+    /// It belongs to a node of another role.
+    #[error(
+        "DATA_DIR {} belongs to a {found} node, this is a {wanted} node: set DATA_DIR to this \
+         node's own directory, or start it with --node-type {found}",
+        path.display()
+    )]
+    OtherRole {
+        /// The directory.
+        path: PathBuf,
+        /// The role in it.
+        found: Role,
+        /// The role of this process.
+        wanted: Role,
+    },
+    /// The node belongs to another cluster.
+    #[error(
+        "this node belongs to cluster {found}, not to {wanted}: to move it there, stop it, move {} \
+         away and start it again",
+        path.display()
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Its cluster.
+        found: ClusterId,
+        /// The other.
+        wanted: ClusterId,
+    },
+    /// The file cannot be read as an identity.
+    #[error(
+        "{} is damaged or of a later version ({why}): put a good copy back, or move the data \
+         directory away and start again: the node rejoins with a new raft id",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl From<IdentityError> for io::Error {
+    fn from(error: IdentityError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stored {
     node: String,
     role: Role,
-    raft_id: u64,
+    raft_id: RaftId,
     cluster: Option<ClusterId>,
     starts: u64,
 }
-/// x
+
+/// A data directory that this process owns, until it is dropped.
 #[derive(Debug)]
 pub struct Identity {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
-    data: Data,
+    stored: Stored,
+    #[expect(dead_code, reason = "held for as long as the directory is used")]
+    lock: Box<dyn FsLock>,
 }
+
+/// The raft id of a node in its `incarnation`-th life, of which the low 32 bits count.
+pub fn raft_id(node: &str, incarnation: u64) -> RaftId {
+    (xxh3_64(node.as_bytes()) << 32) | (incarnation & 0xffff_ffff)
+}
+
 impl Identity {
-    /// x
+    /// Takes a data directory, or makes a new one, and counts the start.
+    ///
+    /// `birth` is the incarnation of the raft id in a new directory. It must differ from that of
+    /// every directory which this node lost before: a node that comes back empty may never vote
+    /// under its old raft id. Blocks.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: in use, foreign, of another node or role, damaged, not writable.
     pub fn open(
         fs: Arc<dyn Fs>,
         dir: &Path,
         node: &str,
         role: Role,
         birth: u64,
-    ) -> io::Result<Self> {
-        fs.create_dir_all(dir)?;
-        let data = match read_all(fs.as_ref(), &dir.join("identity")) {
-            Ok(bytes) => {
-                let mut d: Data = postcard::from_bytes(&bytes).map_err(io::Error::other)?;
-                d.starts += 1;
-                d
-            }
-            Err(_) => Data {
-                node: node.to_owned(),
-                role,
-                raft_id: (xxhash_rust::xxh3::xxh3_64(node.as_bytes()) << 32)
-                    | (birth & 0xffff_ffff),
-                cluster: None,
-                starts: 1,
-            },
+    ) -> Result<Self, IdentityError> {
+        fs.create_dir_all(dir).map_err(io_error("create", dir))?;
+        let names = fs.list(dir).map_err(io_error("list", dir))?;
+        let path = dir.join(FILE);
+        let stored = if names.iter().any(|name| name == FILE) {
+            let bytes = read_all(fs.as_ref(), &path).map_err(io_error("read", &path))?;
+            let stored =
+                decode(&bytes).map_err(|why| IdentityError::Damaged { path: path.clone(), why })?;
+            check(dir, &stored, node, role)?;
+            stored
+        } else {
+            check_new(dir, &names)?;
+            let raft_id = raft_id(node, birth);
+            Stored { node: node.to_owned(), role, raft_id, cluster: None, starts: 0 }
         };
-        let s = Self { fs, dir: dir.to_path_buf(), data };
-        s.save()?;
-        Ok(s)
+        let lock_path = dir.join("lock");
+        let lock = fs.lock(&lock_path).map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                IdentityError::InUse(dir.to_path_buf())
+            } else {
+                io_error("lock", &lock_path)(error)
+            }
+        })?;
+        let mut identity = Self { fs, dir: dir.to_path_buf(), stored, lock };
+        let starts = identity.stored.starts + 1;
+        identity.save(Stored { starts, ..identity.stored.clone() })?;
+        Ok(identity)
     }
-    fn save(&self) -> io::Result<()> {
-        replace(
-            self.fs.as_ref(),
-            &self.dir,
-            "identity",
-            &postcard::to_stdvec(&self.data).map_err(io::Error::other)?,
-        )
+
+    fn save(&mut self, stored: Stored) -> Result<(), IdentityError> {
+        let path = self.dir.join(FILE);
+        replace(self.fs.as_ref(), &self.dir, FILE, encode(&stored).as_bytes())
+            .map_err(io_error("write", &path))?;
+        self.stored = stored;
+        Ok(())
     }
-    /// x
-    pub fn raft_id(&self) -> u64 {
-        self.data.raft_id
+
+    /// The node's raft id: it names one life of the node, one log.
+    pub fn raft_id(&self) -> RaftId {
+        self.stored.raft_id
     }
-    /// x
+
+    /// The cluster it belongs to, once it does.
     pub fn cluster(&self) -> Option<ClusterId> {
-        self.data.cluster
+        self.stored.cluster
     }
-    /// x
+
+    /// How often a process started on this directory, this time included.
     pub fn starts(&self) -> u64 {
-        self.data.starts
+        self.stored.starts
     }
-    /// x
-    pub fn join(&mut self, c: ClusterId) -> io::Result<()> {
-        self.data.cluster = Some(c);
-        self.save()
+
+    /// Remembers the cluster. On disk when this returns; blocks.
+    ///
+    /// # Errors
+    /// [`IdentityError::OtherCluster`]: a node stays with its cluster. [`IdentityError::Io`]: it is
+    /// not known what is on disk; try again or end.
+    pub fn join(&mut self, cluster: ClusterId) -> Result<(), IdentityError> {
+        match self.stored.cluster {
+            Some(found) if found == cluster => Ok(()),
+            Some(found) => {
+                Err(IdentityError::OtherCluster { path: self.dir.clone(), found, wanted: cluster })
+            }
+            None => self.save(Stored { cluster: Some(cluster), ..self.stored.clone() }),
+        }
     }
 }
+
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IdentityError {
+    let path = path.to_path_buf();
+    move |source| IdentityError::Io { doing, path, source }
+}
+
+fn check(dir: &Path, stored: &Stored, node: &str, role: Role) -> Result<(), IdentityError> {
+    let path = dir.to_path_buf();
+    if stored.node != node {
+        let (found, wanted) = (stored.node.clone(), node.to_owned());
+        return Err(IdentityError::OtherNode { path, found, wanted });
+    }
+    if stored.role != role {
+        return Err(IdentityError::OtherRole { path, found: stored.role, wanted: role });
+    }
+    Ok(())
+}
+
+/// A directory without identity must be empty, but for what a first start may have left.
+fn check_new(dir: &Path, names: &[String]) -> Result<(), IdentityError> {
+    // The configuration keeps a name that it chose itself in `node_id`.
+    let ours = |name: &str| {
+        OURS.contains(&name) || name.starts_with('.') || name.split('.').next() == Some("node_id")
+    };
+    let foreign: Vec<&str> = names.iter().map(String::as_str).filter(|name| !ours(name)).collect();
+    if let Some(names) = foreign.get(..foreign.len().min(3)).filter(|some| !some.is_empty()) {
+        let names = names.join(", ");
+        return Err(IdentityError::Foreign { path: dir.to_path_buf(), names });
+    }
+    // The log is opened after the identity was written, so a log without one has lost it.
+    if names.iter().any(|name| name == "log") {
+        return Err(IdentityError::Lost(dir.to_path_buf()));
+    }
+    Ok(())
+}
+
+fn encode(stored: &Stored) -> String {
+    let Stored { node, role, raft_id, cluster, starts } = stored;
+    let cluster = cluster.map_or_else(|| "none".to_owned(), |cluster| cluster.to_string());
+    let text = format!(
+        "{FORMAT}\nnode={node}\nrole={role}\nraft_id={raft_id:016x}\ncluster={cluster}\n\
+         starts={starts}\n"
+    );
+    let checksum = xxh3_64(text.as_bytes());
+    format!("{text}checksum={checksum:016x}\n")
+}
+
+fn decode(bytes: &[u8]) -> Result<Stored, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let first = text.lines().next().unwrap_or_default();
+    if first != FORMAT {
+        return Err(format!("it begins with {:?}", first.chars().take(40).collect::<String>()));
+    }
+    let split = text.rfind("checksum=").ok_or("it has no checksum")?;
+    let (body, checksum) = text.split_at(split);
+    if checksum != format!("checksum={:016x}\n", xxh3_64(body.as_bytes())) {
+        return Err("its checksum does not match".to_owned());
+    }
+    let value = |key: &str| {
+        let line = body.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.ok_or_else(|| format!("it has no {key}"))
+    };
+    let hex = |key: &str| {
+        u64::from_str_radix(value(key)?, 16).map_err(|error| format!("its {key}: {error}"))
+    };
+    let role = value("role")?;
+    Ok(Stored {
+        node: value("node")?.to_owned(),
+        role: Role::parse(role).ok_or_else(|| format!("its role is {role:?}"))?,
+        raft_id: hex("raft_id")?,
+        cluster: match value("cluster")? {
+            "none" => None,
+            _ => Some(ClusterId(hex("cluster")?)),
+        },
+        starts: value("starts")?.parse().map_err(|error| format!("its starts: {error}"))?,
+    })
+}
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;

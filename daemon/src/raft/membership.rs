@@ -78,7 +78,9 @@ impl<M: Machine> Members<M> {
         let members: BTreeMap<RaftId, RaftNode> = hellos
             .map(|h| (h.raft_id, RaftNode { node: h.node.to_string(), address: h.address.clone() }))
             .collect();
-        let cluster = ClusterId(self.seed | 1);
+        // A crash may have come between the name and the forming: the name stays.
+        let kept = self.identity.lock().cluster();
+        let cluster = kept.unwrap_or(ClusterId(self.seed | 1));
         if let Err(error) = self.identity.lock().join(cluster) {
             tracing::error!(%error, "cannot write the cluster's id to DATA_DIR");
             return;

@@ -34,7 +34,7 @@ fn time_left(bytes: &mut BytesMut) -> Duration {
                 .deadline
                 .saturating_duration_since(tokio::time::Instant::now().into_std())
         }
-        other => panic!("{other:?}"),
+        other @ (Inbound::Message(_) | Inbound::Answer(_)) => panic!("{other:?}"),
     }
 }
 
@@ -43,7 +43,7 @@ fn hostile_deadlines_are_clamped() {
     let longest = Duration::from_secs(DEADLINE_MAX_S);
     for (seconds, nanos) in [(u64::MAX, 0), (u64::MAX, u32::MAX), (94_608_000, 0), (601, 0)] {
         let left = time_left(&mut request_bytes(seconds, nanos, &ping()));
-        assert!(left <= longest && left > longest - Duration::from_secs(60), "{left:?}");
+        assert!(left <= longest && left + Duration::from_secs(60) > longest, "{left:?}");
     }
     assert!(time_left(&mut request_bytes(0, 0, &ping())) <= Duration::from_millis(10));
     let left = time_left(&mut request_bytes(30, 5, &ping()));
@@ -124,7 +124,7 @@ fn a_reply_that_is_too_large_becomes_a_fault() {
             assert!(fault.message.contains("at most 1000"), "{fault}");
             assert_eq!(answer.served_by, "n1");
         }
-        other => panic!("{other:?}"),
+        other @ (Inbound::Message(_) | Inbound::Answer(_)) => panic!("{other:?}"),
     }
 }
 

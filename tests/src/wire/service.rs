@@ -74,7 +74,8 @@ pub struct Service {
 }
 
 impl Service {
-    fn new(node: &str, address: &str) -> Self {
+    /// A service of that node.
+    pub fn new(node: &str, address: &str) -> Self {
         Self {
             seen: Arc::default(),
             done: Arc::default(),
@@ -194,19 +195,30 @@ impl TestServer {
     /// Starts one on that listener.
     pub fn on(listener: Box<dyn Listener>, node: &str, limits: Limits) -> Self {
         let address = listener.local_addr().expect("address").to_string();
+        let service = Service::new(node, &address);
+        Self::serving(listener, limits, service.clone(), service)
+    }
+
+    /// Starts one whose client plane is that handler.
+    pub fn serving<N: NodeHandler>(
+        listener: Box<dyn Listener>,
+        limits: Limits,
+        service: Service,
+        handler: N,
+    ) -> Self {
+        let address = listener.local_addr().expect("address").to_string();
         let (cluster, receiver) = watch::channel(Some(ClusterId(7)));
         let identity = Identity {
-            node: node.to_owned(),
+            node: service.who.lock().0.clone(),
             role: Role::Lock,
             address: address.clone(),
             version: "0.1.0".to_owned(),
             cluster: receiver,
         };
         let counters = Arc::<Counters>::default();
-        let service = Service::new(node, &address);
         let stop = CancellationToken::new();
         let server = Server { listener, identity, limits, counters: Arc::clone(&counters) };
-        let handlers = Handlers { node: service.clone(), peer: service.clone() };
+        let handlers = Handlers { node: handler, peer: service.clone() };
         let task = Some(tokio::spawn(server.run(handlers, stop.clone())));
         Self { address, counters, service, stop, cluster, task }
     }

@@ -213,7 +213,11 @@ mod tests {
             Slo::Rate(1_000.0),
             Slo::Errors(0),
         ];
-        insta::assert_snapshot!(missed(&slo, &report).join("\n"), @r"");
+        insta::assert_snapshot!(missed(&slo, &report).join("\n"), @"
+        p99 is 60.000 ms, at most 50.000 ms wanted
+        the rate is 900.0/s, at least 1000.0/s wanted
+        2 errors, at most 0 wanted
+        ");
         assert!(missed(&[], &report).is_empty());
     }
 }

@@ -13,13 +13,12 @@ use super::{Ctx, get, refusal};
 
 /// Gives a grant back.
 pub(super) async fn run(args: Release, ctx: &Ctx) -> Result<Exit> {
-    let token = match args.token {
-        Some(token) => token,
-        None => {
-            let owner = ctx.settings.owner(args.owner.as_ref())?;
-            let holders = get(ctx, &args.name).await?.map(|lock| lock.holders).unwrap_or_default();
-            only_grant(&args.name, &owner, &holders)?
-        }
+    let token = if let Some(token) = args.token {
+        token
+    } else {
+        let owner = ctx.settings.owner(args.owner.as_ref())?;
+        let holders = get(ctx, &args.name).await?.map(|lock| lock.holders).unwrap_or_default();
+        only_grant(&args.name, &owner, &holders)?
     };
     let command =
         Command::Release { lock: args.name.clone(), token: Some(token), owner: None, all: false };

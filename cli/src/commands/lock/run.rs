@@ -60,8 +60,8 @@ fn ask(args: &Run, ctx: &Ctx) -> Result<Ask> {
     }
     let mut names: Vec<&Name> = args.names.iter().collect();
     names.sort();
-    if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
-        return Err(Failure::usage(format!("{twice} is named twice")));
+    if let Some(twice) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
+        return Err(Failure::usage(format!("{} is named twice", twice.0)));
     }
     let wait = if args.no_wait {
         Duration::ZERO
@@ -136,19 +136,18 @@ fn step(ending: Ending, kept: &Kept, now: Duration, grace: Option<Duration>) -> 
     let deadline = kept.lease.deadline();
     let phase = kept.lease.phase(now, kept.lease.grace(grace));
     match (ending, kept.lost.is_some(), phase) {
-        (Ending::Killed, ..) => (Ending::Killed, LOOK),
         // The deadline that was set at the first request stands: a renewal that comes later does not
         // bring back a command that was told to end.
         (Ending::Asked(until), ..) if now >= until => (Ending::Killed, LOOK),
-        (Ending::Asked(until), false, _) => (ending, until - now),
+        (Ending::Asked(until), false, _) => (ending, until.saturating_sub(now)),
         (Ending::Asked(until), true, _) => {
             let until = until.min(now + SHORT_GRACE);
-            (Ending::Asked(until), until - now)
+            (Ending::Asked(until), until.saturating_sub(now))
         }
-        (Ending::No, _, Phase::Kill) => (Ending::Killed, LOOK),
+        (Ending::Killed, ..) | (Ending::No, _, Phase::Kill) => (Ending::Killed, LOOK),
         (Ending::No, true, _) => {
             let until = deadline.min(now + SHORT_GRACE);
-            (Ending::Asked(until), until - now)
+            (Ending::Asked(until), until.saturating_sub(now))
         }
         (Ending::No, false, Phase::Term(left)) => (Ending::Asked(now + left), left),
         (Ending::No, false, Phase::Run(left)) => (Ending::No, left),

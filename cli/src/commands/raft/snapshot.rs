@@ -9,7 +9,7 @@ use dsync_core::Code;
 
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
-use crate::output::{human, progress, views};
+use crate::output::{self, human, progress, views};
 
 use super::{Ctx, unexpected};
 
@@ -75,7 +75,7 @@ pub(super) async fn restore(file: &Path, ctx: &Ctx) -> Result<Exit> {
     let size = human::bytes(total);
     let question =
         format!("Replace all locks and sessions of the cluster by {} ({size})?", file.display());
-    ctx.out.confirm(&question, ctx.settings.yes)?;
+    output::confirm(&question, ctx.settings.yes)?;
     let id = rand::random::<u64>().max(1);
     let (mut offset, mut node) = (0_u64, None);
     let bar = progress::bytes(&ctx.out, total, "restoring".to_owned());

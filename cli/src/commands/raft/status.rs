@@ -1,8 +1,9 @@
 //! `dsctl raft status`.
 
-use dsync::api::{AdminReply, AdminRequest};
+use dsync::api::{AdminReply, AdminRequest, RaftStatus};
+use dsync_core::Code;
 
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::views;
 
@@ -11,25 +12,29 @@ use super::{Ctx, survey, unexpected, verdict};
 /// Shows all figures of one node: the named one, else the leader, else any lock node that answers.
 pub(super) async fn run(node: Option<String>, ctx: &Ctx) -> Result<Exit> {
     let status = match node {
-        Some(node) => {
-            let answer = ctx.admin(AdminRequest::RaftStatus, Some(node)).await?;
-            match answer.result {
-                Ok(AdminReply::Raft(status)) => *status,
-                _ => return Err(unexpected(&answer.served_by)),
-            }
-        }
-        None => {
-            let said = survey::raft_statuses(ctx).await?;
-            match verdict::leader(&said) {
-                Ok(leader) => leader.clone(),
-                Err(why) => {
-                    let any = said.into_iter().find_map(|one| one.answer.ok());
-                    let none = || crate::error::Failure::new(dsync_core::Code::Unavailable, why);
-                    any.ok_or_else(none)?
-                }
-            }
-        }
+        Some(node) => of_node(node, ctx).await?,
+        None => of_leader(ctx).await?,
     };
     ctx.out.show(&views::raft::status(&status))?;
     Ok(Exit::Done)
+}
+
+/// Raft as the named node sees it.
+async fn of_node(node: String, ctx: &Ctx) -> Result<RaftStatus> {
+    let answer = ctx.admin(AdminRequest::RaftStatus, Some(node)).await?;
+    match answer.result {
+        Ok(AdminReply::Raft(status)) => Ok(*status),
+        _ => Err(unexpected(&answer.served_by)),
+    }
+}
+
+/// Raft as the leader sees it, or any lock node while there is none.
+async fn of_leader(ctx: &Ctx) -> Result<RaftStatus> {
+    let said = survey::raft_statuses(ctx).await?;
+    let why = match verdict::leader(&said) {
+        Ok(leader) => return Ok(leader.clone()),
+        Err(why) => why,
+    };
+    let any = said.into_iter().find_map(|one| one.answer.ok());
+    any.ok_or_else(|| Failure::new(Code::Unavailable, why))
 }

@@ -73,7 +73,8 @@ pub(crate) fn summary(voters: usize, down: usize, led: bool) -> String {
         _ if voters == 0 => "no voters known: the cluster has not formed yet.".to_owned(),
         None => {
             let missing = quorum - up;
-            format!("{head}: no quorum, nothing is granted until {missing} more answer.")
+            let come = if missing == 1 { "comes" } else { "come" };
+            format!("{head}: no quorum, nothing is granted until {missing} of them {come} back.")
         }
         Some(_) if !led => format!("{head}, but no leader yet."),
         Some(0) if voters == 1 => format!("{head}: the cluster serves from one node alone."),
@@ -157,6 +158,16 @@ mod tests {
         .into_iter()
         .map(|(voters, down, led)| summary(voters, down, led))
         .collect();
-        insta::assert_snapshot!(lines.join("\n"), @r"");
+        insta::assert_snapshot!(lines.join("\n"), @"
+        3 of 3 voters up: the cluster can lose 1.
+        1 of 3 voters down: the cluster serves, but cannot lose another.
+        2 of 3 voters down: no quorum, nothing is granted until 1 of them comes back.
+        3 of 3 voters down: no quorum, nothing is granted until 2 of them come back.
+        1 of 5 voters down: the cluster serves, and can lose 1 more.
+        2 of 5 voters down: the cluster serves, but cannot lose another.
+        3 of 3 voters up, but no leader yet.
+        1 of 1 voters up: the cluster serves from one node alone.
+        no voters known: the cluster has not formed yet.
+        ");
     }
 }

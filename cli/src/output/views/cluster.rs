@@ -1,6 +1,7 @@
 //! All nodes together.
 
 use dsync::api::{NodeInfo, RaftStatus};
+use dsync_core::node::Role;
 use serde_json::{Value, json};
 
 use crate::args::Goal;
@@ -25,7 +26,7 @@ pub(crate) fn status(said: &[Said<NodeInfo>]) -> View {
             Cell::text(if problems.is_empty() { "-".to_owned() } else { problems.join("; ") }),
         ]);
     }
-    View::list("ClusterStatus", "NodeStatus", said.iter().map(item).collect())
+    View::list("ClusterStatus", "NodeStatus", said.iter().map(item))
         .table(table)
         .note(summary(said))
         .names(said.iter().map(|one| one.known.label().to_owned()))
@@ -34,7 +35,7 @@ pub(crate) fn status(said: &[Said<NodeInfo>]) -> View {
 fn item(one: &Said<NodeInfo>) -> Value {
     json!({
         "node": one.known.node,
-        "role": one.known.role.map(|role| role.as_str()),
+        "role": one.known.role.map(Role::as_str),
         "address": address(one),
         "reachable": one.answer.is_ok(),
         "state": state(one),
@@ -114,7 +115,7 @@ pub(crate) fn topology(
     let mut table = Table::new(&["NODE", "ROLE", "ADDRESS", "PART", "EXPECTED"]);
     let mut nodes = Vec::new();
     for one in sorted {
-        let role = one.role.map(|role| role.as_str());
+        let role = one.role.map(Role::as_str);
         table.row([
             Cell::text(one.node.as_deref().unwrap_or("-")),
             Cell::text(role.unwrap_or("-")),

@@ -14,7 +14,7 @@ pub(crate) fn list(contexts: &Contexts) -> View {
         let star = if in_use(name) { "*" } else { "" };
         table.row([Cell::text(name), Cell::text(star), Cell::text(places(context))]);
     }
-    View::list("ContextList", "Context", items.collect())
+    View::list("ContextList", "Context", items)
         .table(table)
         .names(contexts.contexts.keys().cloned())
 }

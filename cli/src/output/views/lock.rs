@@ -138,7 +138,7 @@ pub(crate) fn list(locks: &[LockView]) -> View {
             Cell::Number(count(lock.waiters.len())),
         ]);
     }
-    View::list("LockList", "LockSummary", locks.iter().map(summary).collect())
+    View::list("LockList", "LockSummary", locks.iter().map(summary))
         .table(table)
         .names(locks.iter().map(|lock| lock.name.to_string()))
 }
@@ -271,7 +271,7 @@ pub(crate) fn waits(steps: &[CycleStep]) -> View {
             "a request that would close a cycle is refused (exit 81), so none of these is a deadlock"
         }
     };
-    View::list("LockWaitGraph", "LockWait", steps.iter().map(step).collect())
+    View::list("LockWaitGraph", "LockWait", steps.iter().map(step))
         .table(table)
         .note(note)
         .names(steps.iter().map(|step| step.waiter.to_string()))

@@ -23,7 +23,7 @@ pub(crate) fn exit_codes(codes: &[(&str, &str)]) -> View {
     for (code, meaning) in codes {
         table.row([Cell::text(*code), Cell::text(*meaning)]);
     }
-    View::list("ExitCodeList", "ExitCode", items.collect())
+    View::list("ExitCodeList", "ExitCode", items)
         .table(table)
         .names(codes.iter().map(|(code, _)| (*code).to_owned()))
 }

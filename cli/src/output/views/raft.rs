@@ -87,7 +87,7 @@ pub(crate) fn peers(rows: &[Row<'_>], summary: &str) -> View {
     for row in rows {
         table.row(cells(row));
     }
-    View::list("RaftPeers", "RaftPeer", rows.iter().map(peer).collect())
+    View::list("RaftPeers", "RaftPeer", rows.iter().map(peer))
         .table(table)
         .note(summary)
         .names(rows.iter().map(|row| row.node.to_owned()))
@@ -293,7 +293,7 @@ pub(crate) fn probes(probes: &[Probed]) -> View {
             Cell::Us(one.replied_us),
         ]);
     }
-    let mut view = View::list("RaftProbes", "RaftProbe", probes.iter().map(probe).collect())
+    let mut view = View::list("RaftProbes", "RaftProbe", probes.iter().map(probe))
         .table(table)
         .names(probes.iter().map(|one| one.probe.index.to_string()));
     if probes.len() > 1 {

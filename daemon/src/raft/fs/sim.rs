@@ -91,8 +91,8 @@ impl SimFs {
         state.fail_sync_at = Some(state.syncs + nth);
     }
 
-    /// The process ends, with or without the machine. Open handles are void, locks are free, the
-    /// faults that were set are taken back.
+    /// The process ends, with or without the machine. Open files are void, locks are free, the
+    /// faults that were set are taken back. What ran on it should be dropped first.
     pub fn crash(&self, crash: Crash) {
         let mut state = self.0.lock();
         state.generation += 1;
@@ -281,9 +281,11 @@ impl Fs for SimFs {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         self.now(|state| {
-            let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
-            let names = inside.filter_map(|path| path.file_name());
-            Ok(names.map(|name| name.to_string_lossy().into_owned()).collect())
+            let inside = state.names.keys().filter_map(|path| path.strip_prefix(dir).ok());
+            let names = inside.filter_map(|path| path.components().next());
+            let names = names.map(|name| name.as_os_str().to_string_lossy().into_owned());
+            let names: BTreeSet<String> = names.collect();
+            Ok(names.into_iter().collect())
         })
     }
 

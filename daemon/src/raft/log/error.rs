@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::raft::fs::advice;
+
 /// Why the log cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -90,20 +92,6 @@ pub enum LogError {
     /// A payload cannot be encoded.
     #[error("cannot encode a record: {0}")]
     Encode(postcard::Error),
-}
-
-/// What to do about an error of the system.
-fn advice(source: &io::Error) -> &'static str {
-    let kind = source.kind();
-    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        " (free space on that disk, then start the node again)"
-    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
-        " (mount that disk writable, or set another DATA_DIR)"
-    } else if kind == io::ErrorKind::PermissionDenied {
-        " (give the user of this process write access, or set another DATA_DIR)"
-    } else {
-        ""
-    }
 }
 
 impl LogError {

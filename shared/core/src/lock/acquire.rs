@@ -22,6 +22,9 @@ pub(super) struct Ask<'a> {
 impl LockMachine {
     /// Grants now, or waits, or says why neither.
     pub(super) fn acquire(&mut self, step: &mut Step, ask: &Ask<'_>) -> Outcome {
+        if let Some(refusal) = self.already_waits(ask.session, ask.owner) {
+            return refusal;
+        }
         let wants = match self.stand(ask) {
             Ok(wants) => wants,
             Err(outcome) => return outcome,

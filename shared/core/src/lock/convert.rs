@@ -63,8 +63,8 @@ impl LockMachine {
         let Some(lock) = self.state.locks.get(name) else {
             return Outcome::NotHolder { current: Vec::new() };
         };
-        // One who waits does not upgrade: so no request but the newest can close a cycle.
-        if let Some(refusal) = self.already_waits(&ticket) {
+        // So no request but the newest one can close a cycle.
+        if let Some(refusal) = self.already_waits(ticket.session, &ticket.owner) {
             return refusal;
         }
         let second = lock.queue.first_key_value().is_some_and(|(place, _)| !place.ordinary);

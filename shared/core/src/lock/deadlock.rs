@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::machine::LockMachine;
 use super::occupancy::Occupancy;
-use super::state::{Held, Lock, Place, Ticket, TicketId};
+use super::state::{Held, Lock, Place, Standing, Ticket, TicketId};
 use super::{CycleStep, Token};
 use crate::name::Name;
 
@@ -96,6 +96,7 @@ impl<'a> Search<'a> {
                 }
             }
         }
+        seen.retain(|id| !self.leans_on_an_ending_grant(*id));
         back.then_some(seen)
     }
 
@@ -130,11 +131,8 @@ impl<'a> Search<'a> {
                 if !tickets.contains(&place.ticket) {
                     continue;
                 }
-                let free = if place.ordinary {
-                    taken.fits(*mode)
-                } else {
-                    taken == Occupancy::ONE_SHARER || taken == Occupancy::default()
-                };
+                let free =
+                    if place.ordinary { taken.fits(*mode) } else { taken == Occupancy::ONE_SHARER };
                 if !free {
                     stuck.insert((place.ticket, name));
                 }
@@ -208,6 +206,20 @@ impl<'a> Search<'a> {
     fn ticket_of(&self, held: &Held) -> Option<TicketId> {
         let session = self.machine.state.sessions.get(&held.session)?;
         session.tickets.get(&held.owner).copied()
+    }
+
+    /// True for a ticket that counts on a grant which ends by itself, and so ends with it.
+    fn leans_on_an_ending_grant(&self, id: TicketId) -> bool {
+        let state = &self.machine.state;
+        let Some(ticket) = state.tickets.get(&id) else { return false };
+        let Some(session) = state.sessions.get(&ticket.session) else { return false };
+        ticket.wants.iter().filter(|w| w.standing != Standing::Queued).any(|w| {
+            let name = &w.want.lock;
+            let held = session
+                .token(&ticket.owner, name)
+                .and_then(|token| Some((token, self.machine.held(name, token)?)));
+            held.is_some_and(|(token, held)| self.ends_by_itself(name, token, held))
+        })
     }
 
     fn ends_by_itself(&self, name: &Name, token: Token, held: &Held) -> bool {

@@ -11,6 +11,8 @@ mod dedup;
 mod grant;
 mod machine;
 #[cfg(test)]
+mod mutant_tests;
+#[cfg(test)]
 mod mutants;
 mod occupancy;
 mod policy;

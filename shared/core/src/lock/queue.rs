@@ -6,13 +6,13 @@ use super::deadlines::Due;
 use super::grant::Grantee;
 use super::machine::{LockMachine, Step};
 use super::state::{Ticket, TicketId};
-use super::{EventKind, Grant, Mode, Outcome, Policy, RequestKey, Token, WAITERS_MAX};
+use super::{EventKind, Grant, Mode, Outcome, Policy, RequestKey, SessionId, Token, WAITERS_MAX};
 use crate::name::Name;
 
 impl LockMachine {
     /// Lets a request wait, unless a limit, its policy or a cycle forbids it.
     pub(super) fn wait(&mut self, step: &mut Step, ticket: Ticket, policy: Policy) -> Outcome {
-        if let Some(refusal) = self.may_not_wait(&ticket) {
+        if let Some(refusal) = self.queue_full(&ticket) {
             return refusal;
         }
         if policy == Policy::WaitDie
@@ -39,25 +39,22 @@ impl LockMachine {
         self.queued(id)
     }
 
-    /// One pending request per owner: it is a thread of execution, which waits for one thing.
-    pub(super) fn already_waits(&self, ticket: &Ticket) -> Option<Outcome> {
-        let session = self.state.sessions.get(&ticket.session)?;
-        let other = self.state.tickets.get(session.tickets.get(&ticket.owner)?)?;
+    /// The refusal of what an owner that waits asks for: an owner is a thread of execution, which
+    /// waits for one thing and meanwhile asks for no other.
+    pub(super) fn already_waits(&self, session: SessionId, owner: &Name) -> Option<Outcome> {
+        let session = self.state.sessions.get(&session)?;
+        let other = self.state.tickets.get(session.tickets.get(owner)?)?;
         if super::mutant!(RetryQueuesTwice) {
             return None;
         }
         Some(Outcome::Invalid(format!(
-            "{} waits already ({}): await or cancel that, or use another owner label",
-            ticket.owner,
+            "{owner} waits already ({}): await or cancel that, or use another owner label",
             key_words(other.key),
         )))
     }
 
-    /// One pending request per owner, and a limit of waiters per lock.
-    fn may_not_wait(&self, ticket: &Ticket) -> Option<Outcome> {
-        if let Some(refusal) = self.already_waits(ticket) {
-            return Some(refusal);
-        }
+    /// The refusal when a queue is full.
+    fn queue_full(&self, ticket: &Ticket) -> Option<Outcome> {
         for (name, _, _) in ticket.places(TicketId(0)) {
             let waiters = self.state.locks.get(name).map_or(0, |lock| lock.queue.len());
             if waiters >= WAITERS_MAX {

@@ -1,0 +1,135 @@
+//! Tests of the identity.
+
+use super::*;
+use crate::raft::fs::{Crash, RealFs, SimFs};
+
+const DIR: &str = "/data";
+
+fn open(fs: &SimFs, node: &str, role: Role) -> Result<Identity, IdentityError> {
+    Identity::open(Arc::new(fs.clone()), Path::new(DIR), node, role, 0x1_0000_0007)
+}
+
+fn refusal(result: Result<Identity, IdentityError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn it_is_kept_and_starts_are_counted() {
+    let fs = SimFs::new();
+    let mut first = open(&fs, "node-lock-1", Role::Lock).unwrap();
+    assert_eq!((first.starts(), first.cluster()), (1, None));
+    assert_eq!(first.raft_id() & 0xffff_ffff, 7);
+    assert_eq!(first.raft_id() >> 32, xxh3_64(b"node-lock-1") & 0xffff_ffff);
+    first.join(ClusterId(5)).unwrap();
+    let id = first.raft_id();
+    fs.crash(Crash::Power);
+    let second =
+        Identity::open(Arc::new(fs), Path::new(DIR), "node-lock-1", Role::Lock, 99).unwrap();
+    assert_eq!((second.starts(), second.cluster()), (2, Some(ClusterId(5))));
+    assert_eq!(second.raft_id(), id);
+}
+
+#[test]
+fn a_directory_has_one_node_one_role_one_cluster_and_one_process() {
+    let fs = SimFs::new();
+    let mut owner = open(&fs, "a", Role::Lock).unwrap();
+    let in_use = refusal(open(&fs, "a", Role::Lock));
+    assert!(in_use.contains("/data is in use by another process"), "{in_use}");
+    owner.join(ClusterId(5)).unwrap();
+    owner.join(ClusterId(5)).unwrap();
+    let other = owner.join(ClusterId(6)).unwrap_err().to_string();
+    assert!(other.contains("cluster 0000000000000005, not to 0000000000000006"), "{other}");
+    drop(owner);
+    let other = refusal(open(&fs, "b", Role::Lock));
+    assert!(other.contains("belongs to node \"a\", this is node \"b\""), "{other}");
+    assert!(other.contains("or NODE_ID to \"a\""), "{other}");
+    let other = refusal(open(&fs, "a", Role::Queue));
+    assert!(other.contains("belongs to a lock node, this is a queue node"), "{other}");
+    assert_eq!(open(&fs, "a", Role::Lock).unwrap().starts(), 2);
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    let fs = SimFs::new();
+    drop(open(&fs, "a", Role::Lock).unwrap());
+    let path = Path::new(DIR).join(FILE);
+    let good = read_all(&fs, &path).unwrap();
+    for offset in 0..good.len() {
+        fs.put(&path, &good);
+        fs.flip_bit(&path, offset, 0).unwrap();
+        let why = refusal(open(&fs, "a", Role::Lock));
+        assert!(why.contains("/data/identity is damaged"), "{offset}: {why}");
+    }
+    for length in 0..good.len() {
+        fs.put(&path, &good[..length]);
+        assert!(open(&fs, "a", Role::Lock).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn it_survives_a_power_cut_at_every_byte() {
+    let total = {
+        let fs = SimFs::new();
+        open(&fs, "a", Role::Lock).unwrap().join(ClusterId(5)).unwrap();
+        fs.written()
+    };
+    for cut in 0..=total {
+        for crash in [Crash::Process, Crash::Power, Crash::Scattered(cut)] {
+            let fs = SimFs::new();
+            fs.cut_power_after(cut);
+            let before = open(&fs, "a", Role::Lock)
+                .map(|mut identity| (identity.raft_id(), identity.join(ClusterId(5)).is_ok()));
+            fs.crash(crash);
+            let after = open(&fs, "a", Role::Lock).unwrap();
+            if let Ok((raft_id, joined)) = before {
+                assert_eq!(after.raft_id(), raft_id, "cut at {cut}, {crash:?}");
+                assert!(after.starts() == 2 && (!joined || after.cluster().is_some()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_directory_of_someone_else_is_refused() {
+    let fs = SimFs::new();
+    fs.put(Path::new("/data/dump.rdb"), b"x");
+    fs.put(Path::new("/data/.keep"), b"x");
+    let foreign = refusal(open(&fs, "a", Role::Lock));
+    assert!(foreign.contains("it holds dump.rdb: set DATA_DIR to an empty"), "{foreign}");
+    let fs = SimFs::new();
+    fs.put(Path::new("/data/node_id"), b"x");
+    assert!(open(&fs, "a", Role::Lock).is_ok());
+    let fs = SimFs::new();
+    fs.put(Path::new("/data/log/log-0000000000000001.seg"), b"x");
+    let lost = refusal(open(&fs, "a", Role::Lock));
+    assert!(lost.contains("holds a log but no file `identity`"), "{lost}");
+}
+
+#[test]
+fn what_the_system_refuses_is_named_with_the_fix() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let under = Identity::open(Arc::new(RealFs), &file.join("data"), "a", Role::Lock, 1);
+    let text = under.unwrap_err().to_string();
+    assert!(text.starts_with("cannot create ") && text.contains("file/data"), "{text}");
+
+    let fs = SimFs::new();
+    fs.full_after(Some(10));
+    let full = refusal(open(&fs, "a", Role::Lock));
+    assert!(full.contains("cannot write /data/identity"), "{full}");
+    assert!(full.contains("free space on that disk"), "{full}");
+    fs.full_after(None);
+    assert!(open(&fs, "a", Role::Lock).is_ok(), "what a full disk left is no obstacle");
+}
+
+#[test]
+fn the_file_is_text_of_a_fixed_form() {
+    let (cluster, raft_id) = (Some(ClusterId(10)), 0x0123_4567_0000_0001);
+    let stored =
+        Stored { node: "node-lock-1".to_owned(), role: Role::Lock, raft_id, cluster, starts: 3 };
+    let golden = "dsync identity 1\nnode=node-lock-1\nrole=lock\nraft_id=0123456700000001\n\
+                  cluster=000000000000000a\nstarts=3\nchecksum=825fd63904853f7e\n";
+    assert_eq!(encode(&stored), golden);
+    assert_eq!(decode(golden.as_bytes()), Ok(stored));
+}

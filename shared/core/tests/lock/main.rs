@@ -1,0 +1,8 @@
+//! Tests of the lock machine through its public face.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use dsync_core as api;
+
+mod properties;
+mod support;
