@@ -15,6 +15,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// Its name in JSON, where the kind's own does not say it.
     pub(crate) name: Option<&'static str>,
+    /// Not on stdout in any format: it belongs to a child.
+    pub(crate) stderr: bool,
     /// The request to repeat, when its effect is unknown.
     pub(crate) request_id: Option<u128>,
 }
@@ -25,7 +27,7 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         let exit = Exit::of(fault.code);
-        Self { fault, exit, name: None, request_id: None }
+        Self { fault, exit, name: None, stderr: false, request_id: None }
     }
 }
 
@@ -58,6 +60,13 @@ impl Failure {
     #[must_use]
     pub(crate) fn named(mut self, name: &'static str) -> Self {
         self.name = Some(name);
+        self
+    }
+
+    /// Keeps it off stdout.
+    #[must_use]
+    pub(crate) fn on_stderr(mut self) -> Self {
+        self.stderr = true;
         self
     }
 

@@ -174,6 +174,8 @@ async fn build(
     let name = Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::data)?;
     let log = LogStore::open(Arc::clone(&host.fs), &dir.join("log"), host.log)
         .map_err(CannotStart::data)?;
+    let metrics = Arc::clone(&telemetry.metrics);
+    log.watch().observe(move |took| metrics.fsync(took));
     let snapshots = SnapshotStore::open(Arc::clone(&host.fs), &dir.join("snapshots"))
         .map_err(CannotStart::data)?;
     let nodes = Nodes::new();
@@ -185,6 +187,7 @@ async fn build(
         raft_id,
         config.timers,
         Arc::clone(&nodes),
+        Arc::clone(&telemetry.metrics),
     );
     if let Some(cluster) = identity.cluster() {
         transport.set_cluster(cluster);

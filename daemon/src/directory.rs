@@ -67,6 +67,11 @@ impl Hailer {
         Self { node: node.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 
+    /// NODE_ID of this node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// The line that begins a connection.
     pub fn hail(&self, plane: Plane) -> Hail {
         Hail { plane, id: self.node.clone(), version: self.version.clone(), auth: None }

@@ -35,6 +35,11 @@ impl Forwarder {
         Self { net, hailer, node, address, nodes, connections: Mutex::new(HashMap::new()) }
     }
 
+    /// NODE_ID of this node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// An answer of this node.
     pub fn answer<T>(&self, result: Result<T, Fault>) -> Answer<T> {
         Answer { served_by: self.node.clone(), address: self.address.clone(), result }

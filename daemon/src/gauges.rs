@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::node::NodeService;
 use crate::raft::Leadership;
-use crate::telemetry::RaftState;
+use crate::telemetry::{Plane, RaftState};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +38,11 @@ pub async fn watch(
 async fn refresh(service: &NodeService, now: &Leadership) {
     let parts = service.parts();
     let metrics = &parts.telemetry.metrics;
+    let connections = parts.counters.read();
+    metrics.open_connections(Plane::Client, connections.clients);
+    metrics.open_connections(Plane::Peer, connections.peers);
+    let refused = connections.refused + connections.foreign + connections.evicted;
+    metrics.refused_connections.inc_by(refused.saturating_sub(metrics.refused_connections.get()));
     let raft = parts.role.engine().metrics();
     let initialized = parts.members.initialized().await;
     let index = |id: Option<&crate::raft::types::LogId>| id.map_or(0, openraft::LogId::index);

@@ -252,8 +252,8 @@ impl NodeService {
         let me = &parts.me;
         let engine = parts.role.engine();
         let hello = self.hello_of_mine().await;
-        let raft = status::status(engine, &hello, &parts.members.waiting_for());
-        let state = match (hello.initialized, raft.leader.is_some()) {
+        let problems = status::problems(engine, &parts.members.waiting_for());
+        let state = match (hello.initialized, parts.role.has_leader()) {
             (false, _) => "forming",
             (true, false) => "no-leader",
             (true, true) => "serving",
@@ -268,7 +268,7 @@ impl NodeService {
             incarnation: me.incarnation,
             uptime_ms: u64::try_from(me.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             state: state.to_owned(),
-            problems: raft.problems,
+            problems,
             settings: me.settings.clone(),
             peers: parts.greeter.view(),
             warnings: parts.telemetry.recent.list(),

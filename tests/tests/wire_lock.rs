@@ -215,7 +215,8 @@ async fn a_cut_off_session_gives_up_in_time() {
 async fn a_suspended_machine_wakes_without_its_locks() {
     let (_locks, server, _) = start().await;
     let clock = Arc::new(Shifted::default());
-    let client = client_of(&server.address, Arc::clone(&clock) as Net);
+    let network: Net = clock.clone();
+    let client = client_of(&server.address, network);
     let session = open(&client, "a").await;
     assert!(session.is_valid());
     clock.slept_ms.store(3_600_000, SeqCst);

@@ -67,9 +67,18 @@ impl Ctx {
         CallOptions { timeout, request_id: self.request_id, target }
     }
 
-    /// Asks the lock service.
+    /// Asks the lock service. A wait for a lock leaves no more time for finding a leader.
     pub(crate) async fn lock(&self, request: LockRequest) -> Result<Answer<LockReply>> {
-        let options = self.options(self.left(), None);
+        self.lock_waiting(request, Duration::ZERO).await
+    }
+
+    /// Asks the lock service something that it is to answer only after a while.
+    pub(crate) async fn lock_waiting(
+        &self,
+        request: LockRequest,
+        wait: Duration,
+    ) -> Result<Answer<LockReply>> {
+        let options = self.options(self.settings.timeout + wait, None);
         self.outcome(self.client().lock(request, options).await)
     }
 

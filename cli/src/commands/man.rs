@@ -56,3 +56,20 @@ fn page(command: Command) -> Result<String> {
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Internal, format!("cannot write {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut written = 0;
+        write_all(args::resolve(&[]).unwrap(), directory.path(), &mut written).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), written);
+        let page = fs::read_to_string(directory.path().join("dsctl-lock-acquire.1")).unwrap();
+        assert!(page.contains(".TH DSCTL-LOCK-ACQUIRE 1"), "{page}");
+        assert!(page.contains("dsctl lock acquire"), "{page}");
+        assert!(directory.path().join("dsctl-raft-snapshot-save.1").exists());
+    }
+}

@@ -44,11 +44,17 @@ pub(crate) fn of(outcome: &Outcome, what: &str) -> Failure {
         | Outcome::Queued { .. }
         | Outcome::Released { .. }
         | Outcome::Renewed { .. }
-        | Outcome::Converted(_) => Failure::new(
-            Code::Internal,
-            format!("{what}: an outcome that does not answer the request"),
-        ),
+        | Outcome::Converted(_) => other_request(what),
     }
+}
+
+/// The answer belongs to another request of the same id.
+pub(crate) fn other_request(what: &str) -> Failure {
+    Failure::new(
+        Code::Conflict,
+        format!("{what}: the request id was used for something else before"),
+    )
+    .hint("repeat a request id only with the very same command")
 }
 
 fn would_block(what: &str, holders: &[Holder], delay: Option<&Delay>) -> Failure {
@@ -86,4 +92,66 @@ pub(crate) fn holder_list(holders: &[Holder]) -> String {
         parts.push(format!("{more} more"));
     }
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use dsync_core::lock::{CycleStep, Grant, Mode, SessionId, Token};
+    use dsync_core::name::Name;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse("name", text).unwrap()
+    }
+
+    fn holder(token: u64) -> Holder {
+        Holder {
+            owner: name("ci@build7"),
+            session: SessionId(7),
+            mode: Mode::Exclusive,
+            token: Token(token),
+            count: 1,
+            expires_in_ms: 20_000,
+        }
+    }
+
+    #[test]
+    fn every_refusal_has_its_exit_code_and_says_what_is_in_the_way() {
+        let delay = Delay { remaining_ms: 800, reason: "lease of a@x expired".to_owned() };
+        let step = CycleStep {
+            waiter: name("a@x"),
+            session: SessionId(1),
+            lock: name("two"),
+            holder: name("b@x"),
+        };
+        let grant = Grant { lock: name("other"), mode: Mode::Shared, token: Token(1), count: 1 };
+        let outcomes = [
+            Outcome::WouldBlock { holders: vec![holder(4711)], delay: None },
+            Outcome::WouldBlock { holders: (1..=5).map(holder).collect(), delay: None },
+            Outcome::WouldBlock { holders: Vec::new(), delay: Some(delay) },
+            Outcome::WouldBlock { holders: Vec::new(), delay: None },
+            Outcome::Timeout,
+            Outcome::Deadlock(vec![step]),
+            Outcome::Wounded { lock: name("deploy"), by: name("old@x") },
+            Outcome::NotHolder { current: Vec::new() },
+            Outcome::NotHolder { current: vec![holder(4712)] },
+            Outcome::SessionExpired,
+            Outcome::LimitReached("lock deploy has 1024 waiters".to_owned()),
+            Outcome::Invalid("ttl 1 ms is below 1 s".to_owned()),
+            Outcome::Cancelled,
+            Outcome::StaleSeq,
+            Outcome::Granted(vec![grant]),
+        ];
+        let lines: Vec<_> = outcomes
+            .iter()
+            .map(|outcome| {
+                let failure = of(outcome, "deploy");
+                format!("{} {}", failure.exit.number(), failure.fault.message)
+            })
+            .collect();
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!("refusals", lines.join("\n"));
+        });
+    }
 }

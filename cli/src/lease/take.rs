@@ -31,6 +31,8 @@ pub(crate) struct Ask {
     pub(crate) ttl: Duration,
     pub(crate) wait: Duration,
     pub(crate) policy: Policy,
+    /// Names the request: a repetition gets what the first one got.
+    pub(crate) id: u128,
 }
 
 /// What was taken.
@@ -93,7 +95,7 @@ async fn open(ctx: &Ctx, ask: &Ask) -> Result<(SessionId, Lease)> {
         meta: "dsctl".to_owned(),
         ephemeral: true,
     };
-    let changed = ctx.change(RequestKey::Detached(ctx.request_id), command).await?;
+    let changed = ctx.change(RequestKey::Detached(ask.id), command).await?;
     match changed.outcome {
         Outcome::SessionOpened { session, ttl_ms } => {
             Ok((session, Lease { confirmed, ttl: Duration::from_millis(ttl_ms) }))
@@ -116,6 +118,11 @@ async fn acquire(ctx: &Ctx, ask: &Ask, session: SessionId, lease: Lease) -> Resu
     let changed = ctx.change(key, command).await?;
     let what = names(&ask.wants);
     match changed.outcome {
+        Outcome::Granted(grants)
+            if !grants.iter().map(|g| &g.lock).eq(ask.wants.iter().map(|w| &w.lock)) =>
+        {
+            Err(refusal::other_request(&what))
+        }
         Outcome::Granted(grants) => {
             Ok(Held { grants, session, lease, served_by: changed.served_by })
         }
@@ -159,11 +166,13 @@ pub(crate) async fn await_decision(
     what: &str,
     keeper: &mut Keeper,
 ) -> Result<(Outcome, String)> {
+    let mut heard = ctx.net().boot_time();
+    let patience = ctx.settings.timeout.max(keeper.now().lease.ttl);
     loop {
         let slice = SLICE.min(ctx.left());
         let request = LockRequest::Await { key, wait_ms: human::millis(slice) };
         let answer = tokio::select! {
-            answer = ctx.lock(request) => answer,
+            answer = ctx.lock_waiting(request, slice) => answer,
             () = keeper.changed() => {
                 match keeper.now().lost {
                     Some(why) => return Err(Failure::new(dsync_core::Code::SessionExpired, why)),
@@ -173,14 +182,20 @@ pub(crate) async fn await_decision(
         };
         let answer = match answer {
             Ok(answer) => answer,
-            // A node that went away does not end the wait: the place in the queue is kept.
-            Err(failure) if failure.fault.retryable && ctx.left() > Duration::from_millis(100) => {
+            // A node that went away does not end the wait: the place in the queue is kept, as long
+            // as the session can be alive.
+            Err(failure)
+                if failure.fault.retryable
+                    && ctx.left() > Duration::from_millis(100)
+                    && ctx.net().boot_time() < heard + patience =>
+            {
                 ctx.out.detail(&format!("still waiting: {}", failure.fault.message));
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
             Err(failure) => return Err(failure),
         };
+        heard = ctx.net().boot_time();
         match answer.result {
             Ok(LockReply::Lookup(Lookup::Done(outcome))) => return Ok((outcome, answer.served_by)),
             Ok(LockReply::Lookup(Lookup::Pending { .. } | Lookup::Unknown)) => {
@@ -209,6 +224,6 @@ fn waiting_text(what: &str, position: u32, blockers: &[Holder]) -> String {
 
 /// The end that a signal brings.
 pub(crate) fn interrupted(signal: Signal) -> Failure {
-    let text = format!("interrupted by signal {}; the request is withdrawn", signal.as_raw());
+    let text = format!("interrupted by signal {}; the request is given up", signal.as_raw());
     Failure::new(dsync_core::Code::Timeout, text).named("interrupted").exit(exit_of(signal))
 }

@@ -125,12 +125,17 @@ impl Output {
     /// Prints a failure: a document on stdout for machines, lines on stderr for people.
     pub(crate) fn failure(&self, failure: &Failure) {
         match self.format {
-            Format::Json | Format::Jsonl | Format::Yaml => {
+            Format::Json | Format::Jsonl | Format::Yaml if !failure.stderr => {
                 let view = View::document("Error", failure.document());
                 // Nothing is left to be said when stdout cannot be written either.
                 self.show(&view).unwrap_or_default();
             }
-            Format::Table | Format::Plain | Format::Name => {
+            Format::Table
+            | Format::Plain
+            | Format::Name
+            | Format::Json
+            | Format::Jsonl
+            | Format::Yaml => {
                 for line in failure.lines().iter().flat_map(|text| text.lines()) {
                     let line = human::printable(line);
                     match (self.color_err, line.strip_prefix("error:")) {

@@ -1,18 +1,25 @@
 //! Why elections began and how they ended, in words.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use dsync::peer::RaftReply;
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
+use crate::telemetry::{ElectionReason, Metrics};
+
 /// Elections remembered for the rate per minute.
 const REMEMBERED: usize = 256;
+/// A round that finds no majority is told again after so long.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
 
 /// The elections that this node took part in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Elections {
     inner: Mutex<Inner>,
+    node: String,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +36,7 @@ struct Round {
     pre: bool,
     why: String,
     answers: BTreeMap<String, String>,
+    said: Instant,
 }
 
 impl Round {
@@ -43,27 +51,53 @@ impl Round {
 }
 
 impl Elections {
+    /// None so far; `metrics` count them.
+    pub(super) fn new(node: &str, metrics: Arc<Metrics>) -> Self {
+        Self { inner: Mutex::default(), node: node.to_owned(), metrics }
+    }
+
     /// This node asks for votes; `why` is computed once per round.
-    pub(super) fn began(&self, term: u64, pre: bool, why: impl FnOnce() -> String) {
+    pub(super) fn began(
+        &self,
+        term: u64,
+        pre: bool,
+        why: impl FnOnce() -> (ElectionReason, String),
+    ) {
         let mut inner = self.inner.lock();
-        if inner.round.as_ref().is_some_and(|r| r.term == term && r.pre == pre) {
+        if let Some(round) = inner.round.as_mut().filter(|r| r.term == term && r.pre == pre) {
+            self.still_asking(round);
             return;
         }
-        if let Some(round) = inner.round.take()
-            && round.pre == pre
-        {
-            tracing::warn!(term = round.term, "election failed: {}", round.text());
-            inner.last = Some(format!("{} (failed)", round.text()));
+        let (mut reason, why) = why();
+        if let Some(round) = inner.round.take_if(|round| round.pre == pre) {
+            reason = ElectionReason::NoWinner;
+            inner.last = Some(self.failed(&round));
         }
-        let round = Round { term, pre, why: why(), answers: BTreeMap::new() };
-        tracing::info!(term, pre_vote = pre, reason = %round.why, "election begins");
-        inner.round = Some(round);
+        tracing::info!(node = self.node, term, pre_vote = pre, reason = %why, "election begins");
+        let (answers, said) = (BTreeMap::new(), Instant::now());
+        inner.round = Some(Round { term, pre, why, answers, said });
         if !pre {
+            self.metrics.election(reason);
             if inner.begun.len() == REMEMBERED {
                 inner.begun.pop_front();
             }
             inner.begun.push_back(Instant::now());
         }
+    }
+
+    /// Pre-votes are repeated in one term for as long as no majority would follow.
+    fn still_asking(&self, round: &mut Round) {
+        if round.said.elapsed() > SAY_AGAIN && !round.answers.is_empty() {
+            round.said = Instant::now();
+            let (term, text) = (round.term, round.text());
+            tracing::warn!(node = self.node, term, "no majority would follow: {text}");
+        }
+    }
+
+    fn failed(&self, round: &Round) -> String {
+        let text = round.text();
+        tracing::warn!(node = self.node, term = round.term, "election failed: {text}");
+        format!("{text} (failed)")
     }
 
     /// A peer answered, or did not.
@@ -98,7 +132,7 @@ impl Elections {
             Some(round) => format!("{}; {leader} leads term {term}", round.text()),
             None => format!("{leader} leads term {term}"),
         };
-        tracing::info!(term, leader, "leader elected: {text}");
+        tracing::info!(node = self.node, term, leader, "leader elected: {text}");
         inner.last = Some(text);
     }
 

@@ -81,6 +81,7 @@ struct Inner<M: Machine> {
     nonce: AtomicU64,
     started: Instant,
     timers: Timers,
+    state_hash: Mutex<(u64, u64)>,
 }
 
 /// openraft's settings for our timers.
@@ -144,6 +145,7 @@ impl<M: Machine> Engine<M> {
             nonce: AtomicU64::new(1),
             started: Instant::now(),
             timers,
+            state_hash: Mutex::new((0, 0)),
         };
         let engine = Self { inner: Arc::new(inner) };
         let clock = Arc::downgrade(&engine.inner);
@@ -200,6 +202,14 @@ impl<M: Machine> Engine<M> {
     /// Term and cluster time while this node leads.
     pub fn leader_time(&self) -> Option<(u64, u64)> {
         self.inner.leader_time()
+    }
+
+    /// While this node leads: how old the last acknowledgement of a quorum is, if that is so long
+    /// that another leader may have been elected.
+    pub fn quorum_lost_for(&self) -> Option<Duration> {
+        let leader = self.inner.raft.as_leader().ok()?;
+        let age = leader.last_quorum_acked()?.elapsed();
+        (age > Duration::from_millis(2 * self.inner.timers.election_max_ms)).then_some(age)
     }
 
     /// Proposes a command and waits until it is applied here.
@@ -297,10 +307,18 @@ impl<M: Machine> Engine<M> {
         Ok(look(&self.inner.shared.machine.lock().machine))
     }
 
-    /// Hash of the state as applied here: equal on all nodes at one index.
-    pub fn state_hash(&self) -> u64 {
-        let bytes = self.inner.shared.machine.lock().snapshot().unwrap_or_default();
-        xxhash_rust::xxh3::xxh3_64(&bytes)
+    /// Index applied last and a hash of the state after it: equal on all nodes at one index.
+    /// Encodes the whole state once per index asked for.
+    pub fn state_hash(&self) -> (u64, u64) {
+        let machine = self.inner.shared.machine.lock();
+        let last = self.inner.shared.applied.borrow().last;
+        let index = last.as_ref().map_or(0, openraft::LogId::index);
+        let mut known = self.inner.state_hash.lock();
+        if known.0 != index {
+            let bytes = machine.snapshot().unwrap_or_default();
+            *known = (index, xxhash_rust::xxh3::xxh3_64(&bytes));
+        }
+        *known
     }
 
     /// Stops the engine; what is answered is on disk already.

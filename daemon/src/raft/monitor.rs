@@ -99,7 +99,7 @@ fn report<M: Machine>(engine: &Engine<M>, was: &Leadership, now: &Leadership) {
             engine.transport().elections().ended(&node.node, now.term);
         }
         None if was.leader.is_some() => {
-            let why = engine.transport().why_elect();
+            let (_, why) = engine.transport().why_elect();
             tracing::warn!(term = now.term, reason = %why, "no leader");
         }
         _ => {}

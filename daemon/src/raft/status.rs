@@ -31,6 +31,7 @@ fn index(id: Option<&LogId>) -> u64 {
 
 /// Fills in what the engine knows; `me` says the rest.
 pub fn status<M: Machine>(engine: &Engine<M>, me: &Hello, waiting_for: &str) -> RaftStatus {
+    let (applied, state_hash) = engine.state_hash();
     let m = engine.metrics();
     let membership = m.membership_config.membership();
     let transport = engine.transport();
@@ -56,7 +57,7 @@ pub fn status<M: Machine>(engine: &Engine<M>, me: &Hello, waiting_for: &str) -> 
         last_log_index: m.last_log_index.unwrap_or(0),
         flushed: flushed_index(engine),
         committed: index(m.local_committed.as_ref()),
-        applied: index(m.last_applied.as_ref()),
+        applied,
         snapshot: index(m.snapshot.as_ref()),
         purged: index(m.purged.as_ref()),
         voters: membership.voter_ids().map(member).collect(),
@@ -72,9 +73,9 @@ pub fn status<M: Machine>(engine: &Engine<M>, me: &Hello, waiting_for: &str) -> 
         elections_last_minute: transport.elections().last_minute(),
         last_election: transport.elections().last(),
         fingerprint: me.fingerprint,
-        state_hash: engine.state_hash(),
+        state_hash,
         election_timeout_ms: (engine.timers().election_min_ms, engine.timers().election_max_ms),
-        problems: problems(engine, &m, waiting_for),
+        problems: problems(engine, waiting_for),
     }
 }
 
@@ -112,7 +113,9 @@ fn replication<M: Machine>(engine: &Engine<M>, m: &Metrics) -> Vec<Replication> 
         .collect()
 }
 
-fn problems<M: Machine>(engine: &Engine<M>, m: &Metrics, waiting_for: &str) -> Vec<String> {
+/// What is wrong, in words.
+pub fn problems<M: Machine>(engine: &Engine<M>, waiting_for: &str) -> Vec<String> {
+    let m = &engine.metrics();
     let mut found = Vec::new();
     if let Err(fatal) = &m.running_state {
         found.push(format!("raft has stopped: {fatal}"));

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::election::Elections;
 use super::types::RaftNode;
 use crate::directory::{Hailer, Nodes};
+use crate::telemetry::{ElectionReason, Metrics};
 
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 type OnTime = Box<dyn Fn(u64) + Send + Sync>;
@@ -64,7 +65,9 @@ impl Transport {
         raft_id: RaftId,
         timers: Timers,
         nodes: Arc<Nodes>,
+        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
+        let elections = Elections::new(hailer.node(), metrics);
         Arc::new(Self {
             net,
             hailer,
@@ -77,7 +80,7 @@ impl Transport {
             names: RwLock::new(BTreeMap::new()),
             contacts: Mutex::new(BTreeMap::new()),
             leader_heard: Mutex::new(None),
-            elections: Elections::default(),
+            elections,
             transfers: AtomicU64::new(1),
         })
     }
@@ -141,14 +144,27 @@ impl Transport {
     }
 
     /// Why an election is due, in words.
-    pub(super) fn why_elect(&self) -> String {
+    pub(super) fn why_elect(&self) -> (ElectionReason, String) {
         match self.leader_heard() {
-            Some((leader, at)) => {
+            // An election before the leader's time is up is one that it asked for.
+            Some((leader, at)) if at.elapsed() < self.election_min() => {
                 let name = self.name_of(leader);
-                format!("nothing was heard of leader {name} for {} ms", at.elapsed().as_millis())
+                (ElectionReason::Transfer, format!("leader {name} hands leadership over"))
             }
-            None => "no leader was heard since this node started".to_owned(),
+            Some((leader, at)) => {
+                let (name, silent) = (self.name_of(leader), at.elapsed().as_millis());
+                let why = format!("nothing was heard of leader {name} for {silent} ms");
+                (ElectionReason::LeaderSilent, why)
+            }
+            None => {
+                let why = "no leader was heard since this node started".to_owned();
+                (ElectionReason::Started, why)
+            }
         }
+    }
+
+    fn election_min(&self) -> Duration {
+        Duration::from_millis(self.timers.election_min_ms)
     }
 
     /// Names the members, for logs.
@@ -206,7 +222,7 @@ impl Transport {
             (_, last) => last.is_none(),
         };
         if first {
-            tracing::warn!(peer = %node.node, address = %node.address, reason = why, "peer does not answer");
+            tracing::warn!(node = self.hailer.node(), peer = %node.node, address = %node.address, reason = why, "peer does not answer");
         }
         contact.last_failure = Some((Instant::now(), why.to_owned()));
     }

@@ -1,11 +1,12 @@
 //! Serves one greeted connection until it ends.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -19,7 +20,7 @@ use dsync_core::{Code, Effect, Fault};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, SinkExt, StreamExt};
 use serde::de::DeserializeOwned;
-use tarpc::server::{BaseChannel, Channel, Config, Serve};
+use tarpc::server::{BaseChannel, Channel, Config, Requests, Serve};
 use tarpc::{ChannelError, RequestName, Response, ServerError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -86,12 +87,8 @@ where
 {
     let mut requests = pin!(channel.requests());
     let mut running = FuturesUnordered::new();
-    let mut stopped = pin!(stop.cancelled().fuse());
-    let mut cut_off: Option<Instant> = None;
+    let mut stopped = pin!(stop.cancelled());
     loop {
-        if cut_off.is_some() && running.is_empty() && requests.channel().in_flight_requests() == 0 {
-            return requests.as_mut().channel_pin_mut().close().await.map_err(into_io);
-        }
         tokio::select! {
             biased;
             next = requests.next() => match next {
@@ -106,20 +103,39 @@ where
                 None => return Ok(()),
             },
             Some(()) = running.next(), if !running.is_empty() => {}
-            () = &mut stopped, if cut_off.is_none() => {
-                gate.close();
-                cut_off = Some(Instant::now() + drain);
-            }
-            () = sleep_until(cut_off) => return Ok(()),
+            () = &mut stopped => break,
         }
     }
+    gate.close();
+    let last = async {
+        poll_fn(|cx| finish(&mut requests, &mut running, cx)).await?;
+        requests.as_mut().channel_pin_mut().close().await.map_err(into_io)
+    };
+    // Out of time: what is still running is dropped.
+    tokio::time::timeout(drain, last).await.unwrap_or(Ok(()))
 }
 
-async fn sleep_until(end: Option<Instant>) {
-    match end {
-        Some(end) => tokio::time::sleep_until(end).await,
-        None => std::future::pending().await,
+/// Ready when every request in flight has been answered, or the connection has ended.
+fn finish<Req, Resp, F>(
+    requests: &mut Pin<&mut Requests<Wire<Req, Resp>>>,
+    running: &mut FuturesUnordered<F>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>>
+where
+    Req: DeserializeOwned,
+    Resp: Reply,
+    F: Future<Output = ()>,
+{
+    while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {}
+    // Nothing is read any more; this sends the replies.
+    match requests.poll_next_unpin(cx) {
+        Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(into_io(error))),
+        Poll::Ready(None) => return Poll::Ready(Ok(())),
+        Poll::Ready(Some(Ok(_))) => cx.waker().wake_by_ref(),
+        Poll::Pending => {}
     }
+    let done = running.is_empty() && requests.channel().in_flight_requests() == 0;
+    if done { Poll::Ready(Ok(())) } else { Poll::Pending }
 }
 
 fn into_io(error: ChannelError<io::Error>) -> io::Error {

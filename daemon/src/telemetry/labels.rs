@@ -37,14 +37,10 @@ macro_rules! label {
 label! {
     /// Who is at the other end of a connection.
     Plane {
-        /// A client.
+        /// Clients, and nodes that hand requests of theirs on.
         Client = "client",
-        /// A node that hands requests on.
-        Forward = "forward",
-        /// A node of the same cluster.
+        /// Nodes, for Raft and greetings.
         Peer = "peer",
-        /// A node that sends or takes a snapshot.
-        Bulk = "bulk",
     }
 }
 

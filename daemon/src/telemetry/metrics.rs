@@ -175,16 +175,9 @@ impl Metrics {
         self.raft_state(RaftState::Forming);
     }
 
-    /// Counts a connection until the guard is dropped.
-    pub fn connection(&self, plane: Plane) -> ConnectionGuard {
-        let open = self.connections.get_or_create_owned(&ByPlane { plane });
-        open.inc();
-        ConnectionGuard { open }
-    }
-
-    /// Open connections of a plane.
-    pub fn open_connections(&self, plane: Plane) -> u64 {
-        self.connections.get_or_create(&ByPlane { plane }).get()
+    /// So many connections of a plane are open.
+    pub fn open_connections(&self, plane: Plane, open: u64) {
+        self.connections.get_or_create(&ByPlane { plane }).set(open);
     }
 
     /// Counts an answered request and the time it took.
@@ -231,19 +224,6 @@ fn latency_histogram() -> Histogram {
     Histogram::new(exponential_buckets(start, factor, length))
 }
 
-/// An open connection, for as long as it lives.
-#[derive(Debug)]
-#[must_use = "the connection is counted until this is dropped"]
-pub struct ConnectionGuard {
-    open: Level,
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.open.dec();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,14 +261,10 @@ mod tests {
     #[test]
     fn what_happens_is_counted() {
         let metrics = Metrics::new();
-        let first = metrics.connection(Plane::Client);
-        let second = metrics.connection(Plane::Client);
-        drop(first);
-        assert_eq!(metrics.open_connections(Plane::Client), 1);
-        drop(second);
-        assert_eq!(metrics.open_connections(Plane::Client), 0);
+        metrics.open_connections(Plane::Client, 7);
         metrics.request(RequestKind::Acquire, Outcome::Ok, Duration::from_millis(3));
         metrics.request(RequestKind::Acquire, Outcome::WouldBlock, Duration::from_secs(60));
+        assert_eq!(metrics.connections.get_or_create(&ByPlane { plane: Plane::Client }).get(), 7);
         metrics.fsync(Duration::from_micros(70));
         metrics.raft_state(RaftState::Leader);
         metrics.election(ElectionReason::LeaderSilent);

@@ -139,11 +139,21 @@ pub async fn answering(bytes: &'static [u8]) -> String {
                 socket.write_all(bytes).await?;
                 if bytes.starts_with(b"DSYNC/1 OK") && read > 0 {
                     // Takes one request more, and hangs up.
-                    socket.read(&mut line).await?;
+                    let _request: usize = socket.read(&mut line).await?;
                 }
                 socket.shutdown().await
             });
         }
     });
     address
+}
+
+/// Lets this process open as many files as it may.
+///
+/// # Panics
+/// When the limit cannot be set.
+pub fn many_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("a limit");
 }

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Waits until the cluster is as wanted; exit 75 when the time limit comes first.
 pub(super) async fn run(args: &Wait, ctx: &Ctx) -> Result<Exit> {
-    let given = ctx.left();
+    let given = ctx.settings.timeout;
     let spinner = progress::spinner(&ctx.out, "looking".to_owned());
     let mut last = String::new();
     loop {
@@ -66,7 +66,7 @@ fn judge(goal: Goal, said: &[Said<NodeInfo>]) -> std::result::Result<String, Str
         .map(|one| match &one.answer {
             Ok(info) => format!("{} is {}", info.node, info.state),
             Err(fault) => {
-                let why = verdict::reason(&fault.message, &one.known.address);
+                let why = verdict::reason(&fault.message, &one.known);
                 format!("{}: {why}", one.known.label())
             }
         })

@@ -29,6 +29,7 @@ pub(super) async fn run(args: Acquire, ctx: &Ctx) -> Result<Exit> {
         ttl: args.ttl,
         wait,
         policy: args.policy.into(),
+        id: ctx.request_id,
     };
     let mut signals = Signals::ending()?;
     let held = take(ctx, &ask, &mut signals).await?;

@@ -8,6 +8,7 @@ use dsync_core::name::Name;
 use rustix::process::Signal;
 
 use crate::args::Run;
+use crate::commands::ctx::random_id;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::lease::child::{self, Child};
@@ -69,7 +70,8 @@ fn ask(args: &Run, ctx: &Ctx) -> Result<Ask> {
         args.wait.unwrap_or(Duration::from_millis(DAY_MS))
     };
     let owner = ctx.settings.owner(args.owner.as_ref())?;
-    Ok(Ask { wants, owner, ttl: args.ttl, wait, policy: args.policy.into() })
+    // Never that of --request-id: two commands must not share one grant.
+    Ok(Ask { wants, owner, ttl: args.ttl, wait, policy: args.policy.into(), id: random_id() })
 }
 
 /// What the command finds in its environment; of several locks one line each.
@@ -121,7 +123,8 @@ async fn watch(
                 let status = status?;
                 return match ending {
                     Ending::No => Ok(child::exit_of(status)),
-                    Ending::Asked(_) | Ending::Killed => Err(lost(&kept)),
+                    // Stdout was the command's.
+                    Ending::Asked(_) | Ending::Killed => Err(lost(&kept).on_stderr()),
                 };
             }
             signal = signals.next() => child.signal(signal),
@@ -235,5 +238,45 @@ mod tests {
     #[test]
     fn a_machine_that_slept_kills_at_once() {
         assert_eq!(step(Ending::No, &kept(0, false), ms(60_000), None).0, Ending::Killed);
+    }
+
+    /// The request that these arguments make.
+    fn asked(words: &[&str]) -> Result<Ask> {
+        use clap::Parser as _;
+        let parsed = crate::args::Cli::try_parse_from(words).unwrap();
+        let crate::args::Command::Lock(crate::args::Lock::Run(args)) = parsed.command else {
+            panic!("not lock run")
+        };
+        let settings = crate::settings::Settings::resolve(&parsed.global, &|_| None).unwrap();
+        let out = crate::output::Output::new(settings.output, settings.style);
+        ask(&args, &Ctx::new(settings, out))
+    }
+
+    #[test]
+    fn all_names_are_one_request_that_waits_a_day_unless_told_otherwise() {
+        let one = asked(&["dsctl", "lock", "run", "b", "a", "--", "true"]).unwrap();
+        let names: Vec<_> = one.wants.iter().map(|want| want.lock.as_str()).collect();
+        assert_eq!(names, ["b", "a"]);
+        assert_eq!(one.wait, ms(DAY_MS));
+        let two = asked(&["dsctl", "lock", "run", "a", "--no-wait", "--", "true"]).unwrap();
+        assert_eq!(two.wait, ms(0));
+    }
+
+    #[test]
+    fn a_request_id_never_makes_two_commands_share_a_grant() {
+        let words = ["dsctl", "lock", "run", "a", "--request-id", "ff", "--", "true"];
+        assert_ne!(asked(&words).unwrap().id, 0xff);
+    }
+
+    #[test]
+    fn a_name_given_twice_or_too_many_names_are_refused() {
+        let twice = asked(&["dsctl", "lock", "run", "a", "b", "a", "--", "true"]).unwrap_err();
+        assert_eq!((twice.exit, twice.fault.message.as_str()), (Exit::Usage, "a is named twice"));
+        let many: Vec<_> = (0..65).map(|n| n.to_string()).collect();
+        let words = ["dsctl", "lock", "run"]
+            .into_iter()
+            .chain(many.iter().map(String::as_str))
+            .chain(["--", "true"]);
+        assert_eq!(asked(&words.collect::<Vec<_>>()).unwrap_err().exit, Exit::Usage);
     }
 }

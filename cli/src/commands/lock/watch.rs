@@ -66,7 +66,7 @@ impl<'a, F: Fn(&str) -> bool> Watch<'a, F> {
 async fn page(ctx: &Ctx, from_index: u64, wait: Duration) -> Result<Page> {
     loop {
         let request = LockRequest::Events { from_index, wait_ms: human::millis(wait) };
-        let answer = match ctx.lock(request).await {
+        let answer = match ctx.lock_waiting(request, wait).await {
             Ok(answer) => answer,
             Err(failure) if failure.fault.retryable && ctx.left() > Duration::from_millis(200) => {
                 ctx.out.detail(&format!("asking again: {}", failure.fault.message));

@@ -39,14 +39,14 @@ async fn show(addr: &str, view: fn(&NodeInfo) -> View, ctx: &Ctx) -> Result<Exit
 }
 
 /// How a node is reached.
-struct Way {
+pub(super) struct Way {
     client: Client,
     target: Option<String>,
 }
 
 impl Way {
     /// An address is dialed directly, whatever the node calls itself; a name is asked through any node.
-    fn to(addr: &str, ctx: &Ctx) -> Result<Self> {
+    pub(super) fn to(addr: &str, ctx: &Ctx) -> Result<Self> {
         if !addr.contains(':') {
             let name = dsync_core::name::Name::parse("node", addr)?;
             return Ok(Self { client: ctx.client().clone(), target: Some(name.into()) });
@@ -55,7 +55,11 @@ impl Way {
         Ok(Self { client: connect::client(ctx.net(), &[endpoint]), target: None })
     }
 
-    async fn ask(&self, request: AdminRequest, ctx: &Ctx) -> Result<(AdminReply, String)> {
+    pub(super) async fn ask(
+        &self,
+        request: AdminRequest,
+        ctx: &Ctx,
+    ) -> Result<(AdminReply, String)> {
         let options = ctx.options(ctx.left(), self.target.clone());
         let answer = self.client.admin(request, options).await?;
         Ok((answer.result?, answer.served_by))

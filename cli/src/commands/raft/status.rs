@@ -3,6 +3,7 @@
 use dsync::api::{AdminReply, AdminRequest, RaftStatus};
 use dsync_core::Code;
 
+use crate::commands::node::Way;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::views;
@@ -12,7 +13,7 @@ use super::{Ctx, survey, unexpected, verdict};
 /// Shows all figures of one node: the named one, else the leader, else any lock node that answers.
 pub(super) async fn run(node: Option<String>, ctx: &Ctx) -> Result<Exit> {
     let status = match node {
-        Some(node) => of_node(node, ctx).await?,
+        Some(node) => of_node(&node, ctx).await?,
         None => of_leader(ctx).await?,
     };
     ctx.out.show(&views::raft::status(&status))?;
@@ -20,11 +21,11 @@ pub(super) async fn run(node: Option<String>, ctx: &Ctx) -> Result<Exit> {
 }
 
 /// Raft as the named node sees it.
-async fn of_node(node: String, ctx: &Ctx) -> Result<RaftStatus> {
-    let answer = ctx.admin(AdminRequest::RaftStatus, Some(node)).await?;
-    match answer.result {
-        Ok(AdminReply::Raft(status)) => Ok(*status),
-        _ => Err(unexpected(&answer.served_by)),
+async fn of_node(node: &str, ctx: &Ctx) -> Result<RaftStatus> {
+    let (reply, served_by) = Way::to(node, ctx)?.ask(AdminRequest::RaftStatus, ctx).await?;
+    match reply {
+        AdminReply::Raft(status) => Ok(*status),
+        _ => Err(unexpected(&served_by)),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use dsync::api::RaftStatus;
 
-use crate::commands::survey::Said;
+use crate::commands::survey::{Known, Said};
 use crate::output::human;
 
 /// The leader, or the sentence that says why there is none.
@@ -26,7 +26,7 @@ pub(crate) fn leader(said: &[Said<RaftStatus>]) -> Result<&RaftStatus, String> {
     }
     parts.extend(said.iter().filter_map(|one| {
         let fault = one.answer.as_ref().err()?;
-        Some(format!("{}: {}", one.known.label(), reason(&fault.message, &one.known.address)))
+        Some(format!("{}: {}", one.known.label(), reason(&fault.message, &one.known)))
     }));
     Err(format!("no leader; {}", parts.join("; ")))
 }
@@ -48,13 +48,17 @@ fn objection(claim: &RaftStatus, highest: u64) -> Option<String> {
     }
 }
 
-/// A failure in few words: without the address that the row shows anyway.
-pub(crate) fn reason(message: &str, address: &str) -> String {
-    let short = message
-        .replace(&format!("{address}: "), "")
-        .replace(&format!("to {address} "), "")
-        .replace(&format!(" {address}"), "");
-    let line = short.lines().next().unwrap_or_default();
+/// A failure in few words: without the name and the address that the row shows anyway.
+pub(crate) fn reason(message: &str, known: &Known) -> String {
+    let mut line = message.lines().next().unwrap_or_default();
+    for shown in [known.label(), known.address.as_str()] {
+        let rest = line.strip_prefix(shown).and_then(|rest| rest.strip_prefix(": "));
+        line = rest.unwrap_or(line);
+    }
+    // The usual case, as short as it can be said.
+    if line.starts_with("connection refused") {
+        return "connection refused".to_owned();
+    }
     match line.char_indices().nth(80) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line.to_owned(),
@@ -90,7 +94,6 @@ mod tests {
     use dsync_core::node::Role;
 
     use super::*;
-    use crate::commands::survey::Known;
     use crate::output::views::raft::sample::status;
 
     fn known(node: &str) -> Known {
@@ -140,6 +143,20 @@ mod tests {
         let said = [says("a", "leader", 3, None)];
         assert!(leader(&said).unwrap_err().contains("no quorum has acknowledged it yet"));
         assert_eq!(leader(&[]).unwrap_err(), "no leader; 0 of 0 lock nodes answered");
+    }
+
+    #[test]
+    fn a_reason_leaves_out_what_the_row_shows() {
+        let known = known("a");
+        for (message, short) in [
+            ("a:8001: connection refused: nobody listens there", "connection refused"),
+            ("a: connection refused", "connection refused"),
+            ("a: a:8001: no answer in 1s", "no answer in 1s"),
+            ("stopped\nsecond line", "stopped"),
+        ] {
+            assert_eq!(reason(message, &known), short);
+        }
+        assert_eq!(reason(&"é".repeat(100), &known).chars().count(), 81);
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn version(one: &Said<NodeInfo>) -> Option<&str> {
 fn problems(one: &Said<NodeInfo>) -> Vec<String> {
     match &one.answer {
         Ok(info) => info.problems.clone(),
-        Err(fault) => vec![raft_reason(&fault.message, &one.known.address)],
+        Err(fault) => vec![raft_reason(&fault.message, &one.known)],
     }
 }
 

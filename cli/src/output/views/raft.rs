@@ -65,7 +65,7 @@ pub(crate) fn rows(said: &[Said<RaftStatus>]) -> Vec<Row<'_>> {
                     .answer
                     .as_ref()
                     .err()
-                    .map(|fault| raft_reason(&fault.message, &one.known.address)),
+                    .map(|fault| raft_reason(&fault.message, &one.known)),
             }
         })
         .collect()

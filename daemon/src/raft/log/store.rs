@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::RangeBounds;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dsync::peer;
@@ -68,6 +68,16 @@ pub(super) struct Shared {
     disk: Mutex<Disk>,
     failed: watch::Sender<Option<LogFailure>>,
     ended: watch::Sender<bool>,
+    observer: OnceLock<Observer>,
+}
+
+/// Told how long each sync took.
+struct Observer(Box<dyn Fn(Duration) + Send + Sync>);
+
+impl Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +109,9 @@ impl Shared {
     }
 
     pub(super) fn synced(&self, took: Duration, last: Option<peer::LogId>) {
+        if let Some(Observer(observe)) = self.observer.get() {
+            observe(took);
+        }
         let mut disk = self.disk.lock();
         disk.latencies.record(took);
         disk.flushed = last;
@@ -175,6 +188,11 @@ impl LogWatch {
         }
     }
 
+    /// Has `observe` told how long each sync takes, from now on; the first one asked for stands.
+    pub fn observe(&self, observe: impl Fn(Duration) + Send + Sync + 'static) {
+        self.0.observer.get_or_init(|| Observer(Box::new(observe)));
+    }
+
     /// Becomes `Some` once, when the store stops for good: the process should then end, with a
     /// status other than 0.
     pub fn failed(&self) -> watch::Receiver<Option<LogFailure>> {
@@ -235,6 +253,7 @@ impl LogStore {
             disk: Mutex::new(disk),
             failed: watch::Sender::new(None),
             ended: watch::Sender::new(false),
+            observer: OnceLock::new(),
         });
         let writer = Writer {
             fs,

@@ -47,6 +47,8 @@ pub fn settings(config: &NodeConfig) -> Settings {
 enum Route {
     Here,
     To(String),
+    /// This node leads, and no quorum has acknowledged it for so long.
+    Alone(Duration),
     Nowhere,
 }
 
@@ -99,6 +101,7 @@ impl LockRole {
                         Err(fault) => Err(Some(fault)),
                     }
                 }
+                Route::Alone(age) => Err(Some(self.alone(age))),
                 Route::Nowhere => Err(None),
             };
             match outcome {
@@ -121,9 +124,17 @@ impl LockRole {
         }
     }
 
+    /// True while this node leads with a quorum, or hears a leader.
+    pub fn has_leader(&self) -> bool {
+        self.leadership.borrow().leader.is_some() && self.engine.quorum_lost_for().is_none()
+    }
+
     fn route(&self) -> Route {
         if self.engine.leader_time().is_some() {
-            return Route::Here;
+            return match self.engine.quorum_lost_for() {
+                Some(age) => Route::Alone(age),
+                None => Route::Here,
+            };
         }
         match self.engine.leader() {
             Some((id, node)) if id != self.engine.transport().raft_id() => {
@@ -131,6 +142,15 @@ impl LockRole {
             }
             _ => Route::Nowhere,
         }
+    }
+
+    fn alone(&self, age: Duration) -> Fault {
+        let me = &self.forwarder.node();
+        Fault::unavailable(format!(
+            "{me} leads, but its last quorum acknowledgement is {} ms old",
+            age.as_millis()
+        ))
+        .hint("a majority of the lock nodes must run and reach each other")
     }
 
     async fn here(&self, request: &LockRequest, until: Instant) -> Result<LockReply, Fault> {

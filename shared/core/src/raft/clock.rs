@@ -8,6 +8,7 @@
 
 /// The leader's clock. Local times are milliseconds of any monotone clock of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the unit is part of the name")]
 pub struct LeaderClock {
     t_ms: u64,
     local_ms: u64,

@@ -4,5 +4,10 @@
 
 use dsync_core as api;
 
+mod golden;
+mod limits;
+mod model;
 mod properties;
+mod script;
 mod support;
+mod transcripts;
