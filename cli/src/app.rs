@@ -42,6 +42,9 @@ fn plain_output(format: Format) -> Output {
     Output::new(format, Style { no_color, ..Style::default() })
 }
 
+/// Characters of one word in a message about wrong use.
+const WORD_SHOWN: usize = 100;
+
 /// Help and version are a success; everything else that clap refuses is a usage error.
 fn usage(error: &clap::Error, format: Format) -> Exit {
     let out = plain_output(format);
@@ -77,5 +80,14 @@ pub(crate) fn usage_failure(error: &clap::Error) -> Failure {
         (None, Some(usage)) => usage,
         (None, None) => "the same command with --help explains its arguments".to_owned(),
     };
-    Failure::usage(message.join(" ")).hint(hint)
+    Failure::usage(shortened(&message.join(" "))).hint(shortened(&hint))
+}
+
+/// The text with words cut that nobody would read to their end: an argument may be a megabyte.
+fn shortened(text: &str) -> String {
+    let cut = |word: &str| match word.char_indices().nth(WORD_SHOWN) {
+        Some((end, _)) => format!("{}…", word.get(..end).unwrap_or_default()),
+        None => word.to_owned(),
+    };
+    text.split(' ').map(cut).collect::<Vec<_>>().join(" ")
 }

@@ -1,11 +1,13 @@
 //! The Raft engine: proposes commands, answers linearizable reads, tells how it stands.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsync_core::config::Timers;
+use dsync_core::node::RaftId;
 use dsync_core::raft::LeaderClock;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -204,11 +206,16 @@ impl<M: Machine> Engine<M> {
         self.inner.leader_time()
     }
 
+    /// While this node leads: time since a quorum last acknowledged it.
+    pub fn quorum_ack_age(&self) -> Option<Duration> {
+        self.inner.raft.as_leader().ok()?;
+        self.inner.quorum_ack_age()
+    }
+
     /// While this node leads: how old the last acknowledgement of a quorum is, if that is so long
     /// that another leader may have been elected.
     pub fn quorum_lost_for(&self) -> Option<Duration> {
-        let leader = self.inner.raft.as_leader().ok()?;
-        let age = leader.last_quorum_acked()?.elapsed();
+        let age = self.quorum_ack_age()?;
         (age > Duration::from_millis(2 * self.inner.timers.election_max_ms)).then_some(age)
     }
 
@@ -378,6 +385,19 @@ impl<M: Machine> Inner<M> {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Time since a quorum last acknowledged this leader. A leader that is the only voter is its own
+    /// quorum, at any time; openraft counts only what others acknowledge.
+    fn quorum_ack_age(&self) -> Option<Duration> {
+        let metrics = self.raft.metrics();
+        let seen = metrics.borrow_watched();
+        let me = std::slice::from_ref(self.raft.node_id());
+        let alone = |voters: &BTreeSet<RaftId>| voters.iter().eq(me);
+        if seen.membership_config.membership().get_joint_config().iter().all(alone) {
+            return Some(Duration::ZERO);
+        }
+        seen.last_quorum_acked.map(|at| at.elapsed())
+    }
+
     /// Term and time if this node leads.
     fn lead(&self) -> Result<(u64, u64), NotDone> {
         self.leader_time().ok_or_else(|| {
@@ -394,10 +414,9 @@ impl<M: Machine> Inner<M> {
         let leader = self.raft.as_leader().ok()?;
         let term = leader.term();
         let local = self.local_ms();
-        let acked = leader.last_quorum_acked().map(|at| {
-            let age = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
-            local.saturating_sub(age)
-        });
+        let acked = self
+            .quorum_ack_age()
+            .map(|age| local.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
         let base = self.shared.seen_ms.load(Ordering::Relaxed);
         let mut clock = self.clock.lock();
         match clock.as_mut() {

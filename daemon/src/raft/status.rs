@@ -63,7 +63,7 @@ pub fn status<M: Machine>(engine: &Engine<M>, me: &Hello, waiting_for: &str) -> 
         voters: membership.voter_ids().map(member).collect(),
         learners: membership.learner_ids().map(member).collect(),
         joint: membership.get_joint_config().len() > 1,
-        quorum_ack_age_ms: m.last_quorum_acked.map(|at| millis(at.elapsed())),
+        quorum_ack_age_ms: engine.quorum_ack_age().map(millis),
         leader_contact_age_ms: (m.state != ServerState::Leader)
             .then(|| transport.leader_heard().map(|(_, at)| millis(at.elapsed())))
             .flatten(),
@@ -125,12 +125,13 @@ pub fn problems<M: Machine>(engine: &Engine<M>, waiting_for: &str) -> Vec<String
     }
     let patience = Duration::from_millis(2 * engine.timers().election_max_ms);
     if m.state == ServerState::Leader {
-        match m.last_quorum_acked {
-            Some(at) if at.elapsed() > patience => found.push(format!(
+        if let Some(age) = engine.quorum_ack_age()
+            && age > patience
+        {
+            found.push(format!(
                 "leads, but its last quorum acknowledgement is {} ms old",
-                millis(at.elapsed())
-            )),
-            _ => {}
+                millis(age)
+            ));
         }
     } else if waiting_for.is_empty() && m.current_leader.is_none() {
         found.push("knows no leader".to_owned());
