@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use dsync_tests::sim::{Run, Setup, run};
 
 /// Seeds per test; `DSYNC_SIM_SEEDS` asks for more.
-const SEEDS: u64 = 10;
+const SEEDS: u64 = 6;
 
 /// Runs a seed and holds everything against it. To repeat one: `DSYNC_SIM_SEED=<seed>`.
 fn check(seed: u64) -> Run {
