@@ -13,6 +13,9 @@ use crate::run::{Signals, real_host};
 use crate::telemetry::{Recent, Telemetry};
 use crate::{exit, report};
 
+/// Ports of the shipped lock nodes, where `dsctl` looks by itself.
+const DEFAULT_PORTS: [u16; 3] = [8001, 8002, 8003];
+
 /// Configuration of the `number`-th of the lock nodes on these ports of this host.
 pub fn lock_node(number: usize, ports: &[u16], data_dir: &Path) -> NodeConfig {
     let address = |port: &u16| format!("127.0.0.1:{port}");
@@ -94,24 +97,54 @@ pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
         let config = lock_node(number, &args.ports, data.path());
         match start_node(config, &recent).await {
             Ok(node) => nodes.push(node),
-            Err(error) => {
-                report::failure(&error);
-                return error.exit.into();
-            }
+            Err(error) => return cannot_start(&error),
         }
     }
-    let ports: Vec<String> = args.ports.iter().map(ToString::to_string).collect();
-    tracing::info!(
-        ports = ports.join(","),
-        data = %data.path().display(),
-        kept = !data.temporary,
-        "a cluster of {} lock nodes runs; try `dsctl lock acquire demo`; Ctrl-C stops it",
-        nodes.len()
-    );
-    signals.next().await;
+    greet(args, &data);
+    let failed = futures::future::select_all(nodes.iter().map(|node| Box::pin(node.failed())));
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "stopping; once more stops at once"),
+        (why, number, _) = failed => {
+            report::failure(format_args!("node-lock-{} cannot go on: {why}", number + 1));
+            return exit::INTERNAL.into();
+        }
+    }
     let stopping = futures::future::join_all(nodes.into_iter().map(RunningNode::stop));
     tokio::select! {
         _ = stopping => ExitCode::SUCCESS,
         _ = signals.next() => ExitCode::from(130),
     }
+}
+
+fn cannot_start(error: &CannotStart) -> ExitCode {
+    if error.exit == exit::UNAVAILABLE {
+        // What to do about it is another thing here than for one configured node.
+        let what = error.what.split("; ").next().unwrap_or_default();
+        report::failure(format_args!(
+            "{what}; another dsync perhaps: stop it, or choose ports that are free with `dsd dev \
+             --ports PORT,PORT,PORT`"
+        ));
+    } else {
+        report::failure(error);
+    }
+    error.exit.into()
+}
+
+/// The banner.
+fn greet(args: &DevArgs, data: &DataDir) {
+    let ports: Vec<String> = args.ports.iter().map(ToString::to_string).collect();
+    let kept = if data.temporary { "removed at the end" } else { "kept" };
+    let (count, ports, path) = (args.ports.len(), ports.join(", "), data.path().display());
+    report::line(format_args!(
+        "{count} lock nodes run on 127.0.0.1, ports {ports}; files in {path}, {kept}."
+    ));
+    let endpoints = if args.ports == DEFAULT_PORTS {
+        String::new()
+    } else {
+        format!("-e 127.0.0.1:{} ", args.ports.first().copied().unwrap_or_default())
+    };
+    report::line(format_args!(
+        "Try in another terminal: dsctl {endpoints}lock acquire my-lock --ttl 60s"
+    ));
+    report::line("Ctrl-C stops them.");
 }

@@ -11,6 +11,11 @@ pub fn failure(why: impl Display) {
     writeln!(io::stderr().lock(), "dsd: {why}").unwrap_or_default();
 }
 
+/// Tells on stdout what was done. A reader that closes the pipe ends it quietly.
+pub fn line(text: impl Display) {
+    writeln!(io::stdout().lock(), "{text}").unwrap_or_default();
+}
+
 /// Prints the settings as a table on stdout. A reader that closes the pipe ends it quietly.
 pub fn settings(settings: &[Setting]) {
     let width = |text: fn(&Setting) -> &str| {
