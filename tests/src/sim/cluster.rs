@@ -50,7 +50,7 @@ impl Setup {
     /// A run of the usual size.
     pub fn new(seed: u64) -> Self {
         let mix = Mix { pause_ms: 200, hold_ms: 200, locks: 6, ..Mix::default() };
-        Self { seed, nodes: 3, clients: 5, faults_until_ms: 30_000, until_ms: 45_000, mix }
+        Self { seed, nodes: 3, clients: 5, faults_until_ms: 20_000, until_ms: 32_000, mix }
     }
 }
 
