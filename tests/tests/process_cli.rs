@@ -298,7 +298,8 @@ async fn wrong_use_ends_with_64_before_anything_is_dialed() {
         // Nobody listens on that port: dialing would end with 69.
         let run = dsctl::run("127.0.0.1:1", &arguments).await;
         run.expect(64);
-        assert!(run.stderr.len() + run.stdout.len() < 4_000, "a short message for {arguments:?}");
+        let said = run.stderr.len() + run.stdout.len();
+        assert!(said < 4_000, "{said} bytes of message for {:.80}", run.arguments);
     }
     for arguments in [vec!["--help"], vec!["help", "exit-codes"], vec!["lock", "run", "--help"]] {
         let run = dsctl::run("", &arguments).await;

@@ -57,7 +57,9 @@ fn one_seed_gives_one_trace() {
         assert!(first.len() > 1_000, "seed {seed}: {} lines", first.len());
         let differ = first.iter().zip(&second).position(|(a, b)| a != b);
         if let Some(at) = differ {
-            let around = |trace: &[String]| trace[at.saturating_sub(5)..=at].join("\n");
+            let around = |trace: &[String]| {
+                trace[at.saturating_sub(5)..(at + 12).min(trace.len())].join("\n")
+            };
             panic!(
                 "seed {seed} differs at line {at}:\n{}\n-- and\n{}",
                 around(&first),

@@ -48,6 +48,9 @@ pub(crate) fn of(outcome: &Outcome, what: &str) -> Failure {
     }
 }
 
+/// Name of a request id that was used twice.
+pub(crate) const REUSED: &str = "request_id_reused";
+
 /// The answer belongs to another request of the same id.
 pub(crate) fn other_request(what: &str) -> Failure {
     Failure::new(
@@ -55,6 +58,7 @@ pub(crate) fn other_request(what: &str) -> Failure {
         format!("{what}: the request id was used for something else before"),
     )
     .hint("repeat a request id only with the very same command")
+    .named(REUSED)
 }
 
 fn would_block(what: &str, holders: &[Holder], delay: Option<&Delay>) -> Failure {

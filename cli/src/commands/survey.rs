@@ -220,7 +220,9 @@ async fn ask(
 ) -> std::result::Result<AdminReply, Fault> {
     // An address that the user named is dialed from here, so that the reason for a failure is the
     // one that counts here; any other may only be known inside, and is asked through a node.
-    if ctx.settings.endpoints.contains(&known.address) {
+    let named = ctx.settings.endpoints.contains(&known.address)
+        || ctx.settings.expected.iter().any(|one| one.address == known.address);
+    if named {
         let client = connect::client(ctx.net(), std::slice::from_ref(&known.address));
         return client.admin(request, ctx.options(EACH, None)).await?.result;
     }

@@ -55,15 +55,20 @@ pub(crate) async fn take(ctx: &Ctx, ask: &Ask, signals: &mut Signals) -> Result<
         held = acquire(ctx, ask, session, lease) => held,
         signal = signals.next_ending() => Err(interrupted(signal)),
     };
-    if result.as_ref().is_err_and(|failure| failure.fault.effect != Effect::Unknown) {
+    if result.as_ref().is_err_and(is_over) {
         // The session has nothing left to do; closing it withdraws the request whatever became of it.
-        // Where that is unknown, it stays, so that the same request id can find out.
         tokio::select! {
             _ = close(ctx, session, FAREWELL) => {}
             _ = signals.next_ending() => {}
         }
     }
     result
+}
+
+/// True when nothing is left of a request. Where its effect is unknown the session stays, so that the
+/// same request id can find out; where it is that of another request, it is that one's.
+fn is_over(failure: &Failure) -> bool {
+    failure.fault.effect != Effect::Unknown && failure.name != Some(refusal::REUSED)
 }
 
 /// Ends a session within `limit`; what it holds is released cleanly. Failing that, its lease ends it.

@@ -398,11 +398,14 @@ impl<M: Machine> Inner<M> {
             let age = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
             local.saturating_sub(age)
         });
+        let base = self.shared.seen_ms.load(Ordering::Relaxed);
         let mut clock = self.clock.lock();
         match clock.as_mut() {
-            Some((of, clock)) if *of == term => Some((term, clock.read(local, acked))),
+            Some((of, clock)) if *of == term => {
+                clock.read(local, acked);
+                Some((term, clock.catch_up(base)))
+            }
             _ => {
-                let base = self.shared.seen_ms.load(Ordering::Relaxed);
                 let new = LeaderClock::new(base, local, self.timers.election_max_ms);
                 *clock = Some((term, new));
                 Some((term, base))

@@ -247,9 +247,9 @@ impl<M: Machine> Shared<M> {
                         format!("log entry {} cannot be read by this version: {error}", id.index()),
                     )
                 })?;
-                self.saw_time(t_ms);
                 let term = id.committed_leader_id().term;
                 let response = machine.apply(At { index: id.index(), term, t_ms }, command);
+                self.saw_time(machine.machine.now_ms());
                 if let Some(waiting) = self.pending.take(nonce, term) {
                     // The proposer may have gone away; the entry counts all the same.
                     drop(waiting.send(response));

@@ -19,6 +19,7 @@ mod machine;
 mod membership;
 mod monitor;
 mod network;
+pub mod runtime;
 mod service;
 pub mod snapshot;
 pub mod status;

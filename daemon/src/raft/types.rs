@@ -19,6 +19,7 @@ openraft::declare_raft_types!(
         NodeId = RaftId,
         Node = RaftNode,
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = super::runtime::Runtime,
 );
 
 /// A place in the log.

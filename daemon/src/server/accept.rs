@@ -61,6 +61,7 @@ impl Server {
         handlers: Handlers<N, P>,
         stop: CancellationToken,
     ) {
+        warn_of(&self.identity);
         let limits = self.limits;
         let kill = CancellationToken::new();
         let _killed_on_drop = kill.clone().drop_guard();
@@ -87,6 +88,12 @@ impl Server {
         if tokio::time::timeout(limit, tasks.wait()).await.is_err() {
             tracing::warn!(open = tasks.len(), "connections cut off: they did not end in time");
         }
+    }
+}
+
+fn warn_of(identity: &Identity) {
+    if let Err(error) = identity.check() {
+        tracing::error!(%error, "this node can greet nobody: choose a shorter NODE_ID");
     }
 }
 

@@ -27,6 +27,14 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Checks that the greeting fits its line, which a very long NODE_ID may prevent.
+    ///
+    /// # Errors
+    /// The rule that it breaks. A node that starts all the same greets nobody.
+    pub fn check(&self) -> Result<(), Malformed> {
+        self.greeting().encode().map(drop)
+    }
+
     fn greeting(&self) -> Greeting {
         Greeting {
             id: self.node.clone(),

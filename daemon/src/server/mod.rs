@@ -4,7 +4,7 @@
 //! accept ── room for the not yet greeted ──▶ greet ── seats for the greeted ──▶ serve
 //! ```
 //! Rules, each with a limit in [`Limits`]:
-//! - S1 A connection that has not greeted costs a place in [`room`] for at most `greet`; when the
+//! - S1 A connection that has not greeted costs a place in a bounded room for at most `greet`; when the
 //!   room is full the one that has been silent longest makes place. So silent connections, however
 //!   many, never keep a client out that does speak.
 //! - S2 A failing `accept` (out of file descriptors) pauses and goes on: no spin, no exit.

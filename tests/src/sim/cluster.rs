@@ -10,6 +10,7 @@ use dsd::assembly::{Host, RunningNode};
 use dsd::raft::Leadership;
 use dsd::raft::fs::{Crash, SimFs};
 use dsd::raft::log::{LogOptions, WriterKind};
+use dsd::raft::runtime::seed_this_thread;
 use dsd::telemetry::{Recent, Telemetry};
 use dsync::api::{AdminReply, AdminRequest, RaftStatus};
 use dsync::{CallOptions, Client, ClientConfig};
@@ -80,6 +81,7 @@ struct World {
 /// # Panics
 /// When an invariant is broken; the text names the seed.
 pub fn run(setup: Setup) -> Run {
+    seed_this_thread(setup.seed);
     let trace = Trace::default();
     let now = Arc::new(AtomicU64::new(0));
     let recorder = recorder(&now, setup.mix);

@@ -28,6 +28,8 @@ pub struct Seen {
     pub ended: AtomicU64,
     /// Handlers dropped before.
     pub dropped: AtomicU64,
+    /// Most handlers at one time.
+    pub most: AtomicU64,
 }
 
 impl Seen {
@@ -49,7 +51,9 @@ struct Watch {
 
 impl Watch {
     fn new(seen: &Arc<Seen>) -> Self {
-        seen.begun.fetch_add(1, Ordering::SeqCst);
+        let begun = seen.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let over = seen.ended.load(Ordering::SeqCst) + seen.dropped.load(Ordering::SeqCst);
+        seen.most.fetch_max(begun - over, Ordering::SeqCst);
         Self { seen: Arc::clone(seen), ended: false }
     }
 }

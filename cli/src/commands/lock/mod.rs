@@ -1,6 +1,7 @@
 //! `dsctl lock …`.
 
 mod acquire;
+mod child;
 mod convert;
 mod force_release;
 mod list;

@@ -11,7 +11,6 @@ use crate::args::Run;
 use crate::commands::ctx::random_id;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
-use crate::lease::child::{self, Child};
 use crate::lease::deadline::Phase;
 use crate::lease::keeper::{Keeper, Kept};
 use crate::lease::signals::Signals;
@@ -19,6 +18,7 @@ use crate::lease::take::{Ask, Held, close, take};
 use crate::output::{human, ids};
 
 use super::Ctx;
+use super::child::{self, Child};
 
 /// Time to end by itself for a child whose lock is gone for certain: less than the lock-delay.
 const SHORT_GRACE: Duration = Duration::from_millis(500);

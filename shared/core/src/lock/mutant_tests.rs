@@ -10,6 +10,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::mutants::{self, Mutant};
 use crate as api;
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test is about the variants it names")]
 #[path = "../../tests/lock/support/mod.rs"]
 mod support;
 use support::suite::Judge;

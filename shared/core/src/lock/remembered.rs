@@ -51,6 +51,11 @@ impl Remembered {
         self.by_key.len()
     }
 
+    /// A copy without the order by age.
+    pub(super) fn canonical(&self) -> Self {
+        Self { by_key: self.by_key.clone(), by_age: BTreeSet::new() }
+    }
+
     /// Rebuilds the order by age.
     pub(super) fn reindex(&mut self) {
         self.by_age = self.by_key.iter().map(|(key, (since, _))| (*since, *key)).collect();

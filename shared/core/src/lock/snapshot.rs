@@ -61,9 +61,9 @@ impl Snapshot {
 }
 
 impl LockMachine {
-    /// A copy of the state.
+    /// A copy of the state: equal for equal states.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { version: SNAPSHOT_VERSION, state: self.state.clone() }
+        Snapshot { version: SNAPSHOT_VERSION, state: self.state.canonical() }
     }
 
     /// The state, to be serialized in place.
@@ -168,4 +168,72 @@ fn consistent(state: &State) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{At, Batch, Command, Mode, Policy, Request, RequestKey, Want};
+    use crate::name::Name;
+
+    /// One session that holds `x`, and another owner of it that waits.
+    fn machine() -> LockMachine {
+        let name = |text| Name::parse("name", text).unwrap();
+        let acquire = |owner| Command::Acquire {
+            wants: vec![Want { lock: name("x"), mode: Mode::Exclusive }],
+            owner: name(owner),
+            wait_ms: 1_000,
+            policy: Policy::Detect,
+            age: 0,
+            max_hold_ms: 0,
+        };
+        let open = Command::OpenSession {
+            ttl_ms: 15_000,
+            owner: name("ci"),
+            meta: String::new(),
+            ephemeral: false,
+        };
+        let key = |seq| RequestKey::Session { session: SessionId(1), seq };
+        let requests = vec![(RequestKey::Detached(1), open), (key(1), acquire("a"))];
+        let requests = requests.into_iter().chain([(key(2), acquire("b"))]);
+        let requests =
+            requests.map(|(key, command)| Request { key, first_outstanding: 0, command }).collect();
+        let mut machine = LockMachine::new();
+        let at = At { index: 1, term: 1, t_ms: 0 };
+        machine.apply(at, &Batch { requests, ..Batch::default() });
+        machine
+    }
+
+    #[test]
+    fn another_format_is_refused() {
+        let mut snapshot = machine().snapshot();
+        snapshot.version += 1;
+        let fault = LockMachine::restore(snapshot).unwrap_err();
+        assert_eq!(fault.code, Code::Incompatible);
+        assert_eq!(fault.message, "lock snapshot has format 2, not 1");
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_is_refused() {
+        type Harm = fn(&mut State);
+        let harms: [(Harm, &str); 4] = [
+            (|state| state.sessions.clear(), "held by session 1, not there"),
+            (|state| state.last_token = Token(0), "never given out"),
+            (|state| state.last_ticket.0 = 0, "has no session"),
+            (
+                |state| {
+                    let ticket = state.tickets.values_mut().next().unwrap();
+                    ticket.wants[0].standing = Standing::Held;
+                },
+                "counts on a grant",
+            ),
+        ];
+        for (harm, what) in harms {
+            let mut snapshot = machine().snapshot();
+            harm(&mut snapshot.state);
+            let fault = LockMachine::restore(snapshot).unwrap_err();
+            assert!(fault.code == Code::Internal && fault.message.contains(what), "{fault}");
+        }
+        assert_eq!(LockMachine::restore(machine().snapshot()), Ok(machine()));
+    }
 }

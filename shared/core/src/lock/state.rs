@@ -161,6 +161,31 @@ pub(super) struct Run {
     pub(super) occupancy: Occupancy,
 }
 
+impl State {
+    /// A copy without what follows from the rest.
+    pub(super) fn canonical(&self) -> Self {
+        let session = |s: &Session| Session {
+            owner: s.owner.clone(),
+            meta: s.meta.clone(),
+            saved: s.saved.clone(),
+            grants: BTreeMap::new(),
+            held: 0,
+            tickets: BTreeMap::new(),
+            places: 0,
+            ..*s
+        };
+        let lock =
+            |l: &Lock| Lock { holders: l.holders.clone(), lost: l.lost.clone(), ..Lock::default() };
+        Self {
+            sessions: self.sessions.iter().map(|(id, s)| (*id, session(s))).collect(),
+            locks: self.locks.iter().map(|(name, l)| (name.clone(), lock(l))).collect(),
+            tickets: self.tickets.clone(),
+            remembered: self.remembered.canonical(),
+            ..*self
+        }
+    }
+}
+
 impl Session {
     /// The token with which an owner label holds a lock.
     pub(super) fn token(&self, owner: &Name, lock: &Name) -> Option<Token> {

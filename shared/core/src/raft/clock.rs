@@ -32,6 +32,14 @@ impl LeaderClock {
         self.local_ms = self.local_ms.max(local_ms);
         self.t_ms
     }
+
+    /// Goes on from `t_ms` if that is later: a restored backup may have seen more time pass.
+    pub const fn catch_up(&mut self, t_ms: u64) -> u64 {
+        if t_ms > self.t_ms {
+            self.t_ms = t_ms;
+        }
+        self.t_ms
+    }
 }
 
 #[cfg(test)]
@@ -49,6 +57,14 @@ mod tests {
         assert_eq!(clock.read(6_000, Some(190)), 1_440);
         // Contact back: the gap is not made up for.
         assert_eq!(clock.read(6_100, Some(6_090)), 1_540);
+    }
+
+    #[test]
+    fn a_later_state_moves_it_on() {
+        let mut clock = LeaderClock::new(1_000, 0, 300);
+        assert_eq!(clock.catch_up(900), 1_000);
+        assert_eq!(clock.catch_up(5_000), 5_000);
+        assert_eq!(clock.read(100, Some(90)), 5_100);
     }
 
     #[test]

@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::api::lock::{
     Batch, Command, CycleStep, Delay, Event, EventKind, Grant, Holder, LockView, Lookup, Mode,
-    Outcome, Policy, Request, RequestKey, SessionId, SessionView, Settings, Token, Waiter, Want,
+    Outcome, Policy, Request, RequestKey, SessionId, SessionView, Settings, Snapshot, Token,
+    Waiter, Want,
 };
+use crate::script::Script;
 use crate::support::history::name;
 
 const SESSION: SessionId = SessionId(300);
@@ -192,7 +194,29 @@ fn all() -> String {
     let keep_alives = vec![SESSION];
     let settings = Settings::default();
     add(&mut out, "batch", &Batch { settings, keep_alives, requests: vec![request] });
+    add(&mut out, "snapshot", &snapshot());
     out
+}
+
+/// A state with something of everything that a snapshot holds.
+fn snapshot() -> Snapshot {
+    let mut script = Script::new();
+    script.replay(
+        "settings wound_grace=2000\n\
+         d1 open a ttl=5000 meta=m\n\
+         d2 open b ttl=60000 ephemeral\n\
+         2.1 acquire x hold=9000\n\
+         1.1 acquire x wait=10000 policy=wound-wait\n\
+         2.2 acquire y:shared owner=t1\n\
+         2.3 acquire y:shared owner=t2\n\
+         2.4 convert y token=2 to=exclusive wait=5000\n\
+         2.5/2 acquire y:shared,pool:1/3 owner=t2\n\
+         2.6 acquire pool:1/3,x owner=t2 wait=5000\n\
+         2.7 acquire z owner=t3\n\
+         d3 force z token=5 reason=why\n\
+         ---\n",
+    );
+    script.snapshot()
 }
 
 #[test]

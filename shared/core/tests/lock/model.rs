@@ -75,7 +75,8 @@ struct Locks;
 fn settings() -> Settings {
     Settings {
         new_term_grace_ms: STEP_MS,
-        lock_delay_ms: STEP_MS,
+        // No delay hides what the leases alone must keep apart.
+        lock_delay_ms: 0,
         wound_grace_ms: STEP_MS,
         min_ttl_ms: TTL_MS,
     }
@@ -110,10 +111,10 @@ impl World {
             handed_on: false,
             repeated: false,
         };
-        for number in 0..CLIENTS {
+        for _ in 0..CLIENTS {
             world.index += 1;
             let session = SessionId(world.index);
-            let key = RequestKey::Detached(number as u128);
+            let key = RequestKey::Detached(u128::from(world.index));
             let (owner, meta) = (name("c"), String::new());
             let command = Command::OpenSession { ttl_ms: TTL_MS, owner, meta, ephemeral: false };
             world.apply(vec![], vec![Request { key, first_outstanding: 0, command }]);

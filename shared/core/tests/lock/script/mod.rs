@@ -43,11 +43,16 @@ impl Script {
             out.push('\n');
             output = line == "---";
             if output {
-                let block = std::mem::take(&mut self.block(&out));
+                let block = self.block(&out);
                 out.push_str(&block);
             }
         }
         out
+    }
+
+    /// The state that the script has led to.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.machine.snapshot()
     }
 
     /// Runs the input lines at the end of `file`.
@@ -115,7 +120,7 @@ impl Script {
             },
             Read::List { prefix, waiting, after, limit } => {
                 let (items, more) = m.list(prefix, *waiting, after.as_ref(), *limit);
-                items.iter().for_each(|view| out.push_str(&render::lock(view)));
+                out.extend(items.iter().map(render::lock));
                 writeln!(out, "more: {more}").unwrap();
             }
             Read::Validate(lock, token) => match m.validate(lock, *token) {

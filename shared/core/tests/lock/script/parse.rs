@@ -100,13 +100,13 @@ pub(crate) fn line(text: &str, settings: Settings) -> Line {
         "sessions" => Line::Read(Read::Sessions),
         "counts" => Line::Read(Read::Counts),
         "next" => Line::Read(Read::Next),
-        first => match first.strip_prefix('+') {
-            Some(pause) => Line::Time(pause.parse().unwrap()),
-            None => {
-                let requests = text.split(" | ").map(request).collect();
-                Line::Entry(Batch { settings, keep_alives: Vec::new(), requests })
+        first => {
+            if let Some(pause) = first.strip_prefix('+') {
+                return Line::Time(pause.parse().unwrap());
             }
-        },
+            let requests = text.split(" | ").map(request).collect();
+            Line::Entry(Batch { settings, keep_alives: Vec::new(), requests })
+        }
     }
 }
 

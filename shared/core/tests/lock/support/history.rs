@@ -153,21 +153,9 @@ impl Clients {
                 (detached, Command::OpenSession { ttl_ms, owner, meta, ephemeral: *ephemeral })
             }
             Op::Close { session } => (of(*pick(&self.sessions, *session)?), Command::CloseSession),
-            Op::Acquire { session, label, wants, wait, policy, age, hold } => {
+            Op::Acquire { session, .. } => {
                 let session = *pick(&self.sessions, *session)?;
-                let command = Command::Acquire {
-                    wants: distinct(wants),
-                    owner: label_of(session, *label),
-                    wait_ms: if wait % 5 == 0 { 0 } else { u64::from(*wait) * 40 },
-                    policy: match policy {
-                        0 | 1 => Policy::WoundWait,
-                        2 => Policy::WaitDie,
-                        _ => Policy::Detect,
-                    },
-                    age: u64::from(*age),
-                    max_hold_ms: if hold % 8 == 0 { 100 + u64::from(*hold) * 10 } else { 0 },
-                };
-                (of(session), command)
+                (of(session), acquire(session, op)?)
             }
             Op::Cancel { request } => {
                 let target = pick(&self.requests, *request)?.key;
@@ -213,7 +201,7 @@ impl Clients {
         };
         // Now and then the client says that it awaits nothing older than its last ten requests.
         let first_outstanding = match key {
-            RequestKey::Session { .. } if next % 7 == 0 => next.saturating_sub(10),
+            RequestKey::Session { .. } if next.is_multiple_of(7) => next.saturating_sub(10),
             _ => 0,
         };
         Some(Request { key, first_outstanding, command })
@@ -245,6 +233,22 @@ impl Clients {
         let surplus = self.grants.len().saturating_sub(8);
         self.grants.drain(..surplus);
     }
+}
+
+fn acquire(session: SessionId, op: &Op) -> Option<Command> {
+    let Op::Acquire { label, wants, wait, policy, age, hold, .. } = op else { return None };
+    Some(Command::Acquire {
+        wants: distinct(wants),
+        owner: label_of(session, *label),
+        wait_ms: if wait % 5 == 0 { 0 } else { u64::from(*wait) * 40 },
+        policy: match policy {
+            0 | 1 => Policy::WoundWait,
+            2 => Policy::WaitDie,
+            _ => Policy::Detect,
+        },
+        age: u64::from(*age),
+        max_hold_ms: if hold % 8 == 0 { 100 + u64::from(*hold) * 10 } else { 0 },
+    })
 }
 
 fn lock_of(number: u8) -> Name {

@@ -84,7 +84,7 @@ impl Checkers {
         self.no_lease_outlives(machine)?;
         self.no_ghosts(machine)?;
         self.nobody_overtakes(&before, &pending_before, applied)?;
-        self.cycles_are_real(&before, batch, applied)?;
+        waiting::cycles_are_real(&before, batch, applied)?;
         self.no_cycle_stays()?;
         self.nobody_waits_in_vain()
     }
@@ -150,8 +150,9 @@ impl Checkers {
                     return Err(violation("L2", what));
                 }
             }
-            EventKind::Revoke { .. } | EventKind::SessionExpired { .. } => {}
-            EventKind::Deadlock(_) => {}
+            EventKind::Revoke { .. }
+            | EventKind::SessionExpired { .. }
+            | EventKind::Deadlock(_) => {}
         }
         Ok(())
     }

@@ -58,38 +58,6 @@ impl Checkers {
         Ok(())
     }
 
-    /// L9: no victim without a cycle: each step is true, and the last leads to the first.
-    pub(super) fn cycles_are_real(
-        &self,
-        before: &[LockView],
-        batch: &Batch,
-        applied: &Applied,
-    ) -> Result<(), Violation> {
-        for (request, outcome) in batch.requests.iter().zip(&applied.outcomes) {
-            let Outcome::Deadlock(cycle) = outcome else { continue };
-            let [first, ..] = cycle.as_slice() else {
-                return Err(violation("L9", format!("{request:?}: a deadlock without a cycle")));
-            };
-            let next = cycle.iter().skip(1).chain([first]);
-            if cycle.iter().zip(next).any(|(step, next)| step.holder != next.waiter) {
-                return Err(violation("L9", format!("{cycle:?} does not close")));
-            }
-            if let Command::Acquire { owner, .. } = &request.command
-                && first.waiter != *owner
-            {
-                return Err(violation("L9", format!("{cycle:?} is not of {owner}")));
-            }
-            // What was true in the middle of an entry cannot be seen from outside.
-            let alone = batch.requests.len() == 1
-                && applied.settled.is_empty()
-                && matches!(applied.events.as_slice(), [e] if matches!(e.kind, EventKind::Deadlock(_)));
-            if alone && !cycle.iter().all(|step| is_true(step, step == first, before)) {
-                return Err(violation("L9", format!("{cycle:?} is not true of {before:?}")));
-            }
-        }
-        Ok(())
-    }
-
     /// L9: every cycle was reported: among those who wait now, someone can always go on.
     pub(super) fn no_cycle_stays(&self) -> Result<(), Violation> {
         let mut stuck: Vec<(SessionId, Name)> =
@@ -160,6 +128,37 @@ impl Checkers {
             !fit(&modes)
         })
     }
+}
+
+/// L9: no victim without a cycle: each step is true, and the last leads to the first.
+pub(super) fn cycles_are_real(
+    before: &[LockView],
+    batch: &Batch,
+    applied: &Applied,
+) -> Result<(), Violation> {
+    for (request, outcome) in batch.requests.iter().zip(&applied.outcomes) {
+        let Outcome::Deadlock(cycle) = outcome else { continue };
+        let [first, ..] = cycle.as_slice() else {
+            return Err(violation("L9", format!("{request:?}: a deadlock without a cycle")));
+        };
+        let next = cycle.iter().skip(1).chain([first]);
+        if cycle.iter().zip(next).any(|(step, next)| step.holder != next.waiter) {
+            return Err(violation("L9", format!("{cycle:?} does not close")));
+        }
+        if let Command::Acquire { owner, .. } = &request.command
+            && first.waiter != *owner
+        {
+            return Err(violation("L9", format!("{cycle:?} is not of {owner}")));
+        }
+        // What was true in the middle of an entry cannot be seen from outside.
+        let alone = batch.requests.len() == 1
+            && applied.settled.is_empty()
+            && matches!(applied.events.as_slice(), [e] if matches!(e.kind, EventKind::Deadlock(_)));
+        if alone && !cycle.iter().all(|step| is_true(step, step == first, before)) {
+            return Err(violation("L9", format!("{cycle:?} is not true of {before:?}")));
+        }
+    }
+    Ok(())
 }
 
 /// True when the step's waiter waits (the first one only asks) and its holder is in the way.

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 
 /// A running command.
 #[derive(Debug)]
-pub(crate) struct Child {
+pub(super) struct Child {
     process: Process,
     pid: Pid,
     group: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Child {
 ///
 /// # Errors
 /// As env(1): not found 127, not executable 126, anything else 125.
-pub(crate) fn start(
+pub(super) fn start(
     command: &[OsString],
     variables: &[(&str, String)],
     group: bool,
@@ -52,7 +52,7 @@ impl Child {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(crate) async fn wait(&mut self) -> Result<ExitStatus> {
+    pub(super) async fn wait(&mut self) -> Result<ExitStatus> {
         self.process.wait().await.map_err(|error| {
             Failure::new(Code::Internal, format!("cannot wait for the command: {error}"))
                 .named("run_failed")
@@ -61,7 +61,7 @@ impl Child {
     }
 
     /// Signals its whole group; without a group of its own, only the command itself.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         let sent = if self.group {
             rustix::process::kill_process_group(self.pid, signal)
         } else {
@@ -73,7 +73,7 @@ impl Child {
 }
 
 /// How `lock run` ends when its command ended so.
-pub(crate) fn exit_of(status: ExitStatus) -> Exit {
+pub(super) fn exit_of(status: ExitStatus) -> Exit {
     use std::os::unix::process::ExitStatusExt as _;
     let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
     match (status.code(), status.signal()) {
