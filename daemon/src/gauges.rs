@@ -62,11 +62,11 @@ async fn refresh(service: &NodeService, now: &Leadership) {
     if stopping(service) {
         return;
     }
-    match (&now.stopped, initialized, &now.leader) {
+    match (&now.stopped, initialized, parts.role.has_leader()) {
         (Some(why), _, _) => readiness.set_not_ready(format!("raft has stopped: {why}")),
         (None, false, _) => readiness.set_not_ready(format!("forming: {waiting}")),
-        (None, true, None) => readiness.set_not_ready("no leader"),
-        (None, true, Some(_)) => readiness.set_ready(),
+        (None, true, false) => readiness.set_not_ready("no leader that a quorum follows"),
+        (None, true, true) => readiness.set_ready(),
     }
 }
 

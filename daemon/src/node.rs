@@ -143,7 +143,14 @@ impl NodeService {
         let forwarder = &self.parts.forwarder;
         if let Some(target) = head.target.as_deref().filter(|t| !self.is_me(t)) {
             return match self.address_of_target(target) {
-                Ok(address) => self.hand_on(&address, head, request, until).await,
+                // Whoever asks about one node wants to know at once that it does not answer.
+                Ok(address) => {
+                    let mut answer = self.hand_on(&address, head, request, until).await;
+                    if let Err(fault) = answer.result.as_mut() {
+                        fault.retryable = false;
+                    }
+                    answer
+                }
                 Err(fault) => forwarder.answer(Err(fault)),
             };
         }

@@ -463,6 +463,7 @@ fn services() {
         members: vec!["m".into()],
         initialized: true,
         cluster: Some(ClusterId(4)),
+        voters: vec![("v".into(), 5)],
         directory: vec![entry_of_directory()],
     };
     let to = Destination { cluster: ClusterId(1), to: 2, from: 3 };

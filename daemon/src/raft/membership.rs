@@ -244,6 +244,8 @@ fn join_text(me: &Hello, peers: &[PeerAnswer], member: &str) -> String {
         .map(|h| h.voters.as_slice())
         .unwrap_or_default();
     match voters.iter().find(|(name, _)| name == me.node.as_str()) {
+        // It is being formed this very moment.
+        None if voters.is_empty() => format!("{member} forms the cluster"),
         Some((_, id)) if *id == me.raft_id => {
             format!("{member} belongs to the cluster already: waiting for its leader")
         }

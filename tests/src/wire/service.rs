@@ -53,7 +53,7 @@ impl Watch {
     fn new(seen: &Arc<Seen>) -> Self {
         let begun = seen.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let over = seen.ended.load(Ordering::SeqCst) + seen.dropped.load(Ordering::SeqCst);
-        seen.most.fetch_max(begun - over, Ordering::SeqCst);
+        seen.most.fetch_max(begun.saturating_sub(over), Ordering::SeqCst);
         Self { seen: Arc::clone(seen), ended: false }
     }
 }

@@ -126,7 +126,13 @@ impl LockRole {
 
     /// True while this node leads with a quorum, or hears a leader.
     pub fn has_leader(&self) -> bool {
-        self.leadership.borrow().leader.is_some() && self.engine.quorum_lost_for().is_none()
+        let known = self.leadership.borrow().clone();
+        if known.mine {
+            return self.engine.quorum_lost_for().is_none();
+        }
+        let patience = Duration::from_millis(2 * self.engine.timers().election_max_ms);
+        let heard = self.engine.transport().leader_heard();
+        known.leader.is_some() && heard.is_some_and(|(_, at)| at.elapsed() < patience)
     }
 
     fn route(&self) -> Route {
