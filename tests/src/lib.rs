@@ -1,4 +1,5 @@
 //! What the tests of the whole share: a process harness, a simulated network, history checkers.
+#![recursion_limit = "256"]
 #![expect(
     clippy::expect_used,
     clippy::panic,
