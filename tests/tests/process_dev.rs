@@ -1,0 +1,120 @@
+//! `dsd dev`: a cluster in one process, from its banner to its end.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use dsync_tests::process::ports::Ports;
+use dsync_tests::process::{binaries, dsctl};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Kills what a failed test leaves behind.
+struct Running(Option<Child>);
+
+impl Running {
+    fn end(mut self, signal: Signal) -> Output {
+        let child = self.0.take().unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // One that has ended already is as good.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn dev(ports: &str, temporary: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(binaries::dsd());
+    command
+        .args(["dev", "--ports", ports])
+        .args(more)
+        .env_clear()
+        .env("TMPDIR", temporary)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(temporary.join("log")).unwrap());
+    command
+}
+
+/// Starts it and reads its banner of three lines.
+fn start(ports: &str, temporary: &Path, more: &[&str]) -> (Running, Vec<String>) {
+    let mut child = dev(ports, temporary, more).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let running = Running(Some(child));
+    let banner: Vec<String> = lines.take(3).map(Result::unwrap).collect();
+    assert_eq!(banner.len(), 3, "{}", fs::read_to_string(temporary.join("log")).unwrap());
+    (running, banner)
+}
+
+fn ports() -> (Ports, String, String) {
+    let mut claimed = Ports::claim();
+    let ports: Vec<String> = (0..3).map(|_| claimed.take().to_string()).collect();
+    let first = format!("127.0.0.1:{}", ports.first().unwrap());
+    (claimed, ports.join(","), first)
+}
+
+/// Names in the folder beside the log.
+fn left(temporary: &Path) -> Vec<String> {
+    let names = fs::read_dir(temporary).unwrap().map(|e| e.unwrap().file_name());
+    names.map(|n| n.into_string().unwrap()).filter(|n| n != "log").collect()
+}
+
+#[tokio::test]
+async fn the_banner_is_true_and_nothing_is_left_after_ctrl_c() {
+    let temporary = TempDir::new().unwrap();
+    let (_claimed, ports, first) = ports();
+    let (running, banner) = start(&ports, temporary.path(), &[]);
+    assert!(banner[0].starts_with("3 lock nodes run on 127.0.0.1"), "{banner:?}");
+    assert!(banner[0].ends_with("removed at the end."), "{banner:?}");
+    let advice = banner[1].split("dsctl ").nth(1).unwrap();
+    let mut words: Vec<&str> = advice.split(' ').collect();
+    words.extend(["--timeout", "30s", "-o", "name"]);
+    assert_eq!(dsctl::run("", &words).await.expect(0).stdout.trim(), "my-lock");
+    let peers = dsctl::run(&first, &["raft", "peers", "-o", "name"]).await;
+    assert_eq!(peers.expect(0).stdout.lines().count(), 3);
+    assert_eq!(left(temporary.path()).len(), 1);
+
+    let output = running.end(Signal::INT);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(left(temporary.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_data_directory_keeps_the_locks() {
+    let temporary = TempDir::new().unwrap();
+    let (_claimed, ports, first) = ports();
+    let data = temporary.path().join("kept");
+    let more = ["--data-dir", data.to_str().unwrap()];
+    let (running, banner) = start(&ports, temporary.path(), &more);
+    assert!(banner[0].ends_with("kept."), "{banner:?}");
+    let acquire = ["lock", "acquire", "kept", "--ttl", "10m", "--timeout", "30s", "-o", "plain"];
+    let held = dsctl::run(&first, &acquire).await;
+    held.expect(0);
+    assert_eq!(running.end(Signal::TERM).status.code(), Some(0));
+
+    let (running, _) = start(&ports, temporary.path(), &more);
+    let list = dsctl::run(&first, &["lock", "list", "--timeout", "30s", "-o", "name"]).await;
+    assert_eq!(list.expect(0).stdout.trim(), "kept");
+    assert_eq!(running.end(Signal::INT).status.code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_way_out() {
+    let temporary = TempDir::new().unwrap();
+    let (_claimed, ports, first) = ports();
+    let _taken = std::net::TcpListener::bind(&first).unwrap();
+    let status = dev(&ports, temporary.path(), &[]).status().unwrap();
+    assert_eq!(status.code(), Some(69));
+    let log = fs::read_to_string(temporary.path().join("log")).unwrap();
+    assert!(log.contains(&first) && log.contains("dsd dev --ports"), "{log}");
+    assert_eq!(left(temporary.path()), Vec::<String>::new());
+}
