@@ -14,6 +14,9 @@ use crate::{demo, dev, exit, report, run};
 const NO_FILE: &str = "no --env-file was given; `dsd --env-file envs/lock_node1.env --node-type \
                        lock` starts a node that comes with dsync, `dsd dev` a whole cluster";
 
+/// Most threads of one node: its work is one Raft log.
+const WORKERS_MAX: usize = 4;
+
 /// Does what the command line asks for and gives the process's exit code.
 pub fn start(args: Args) -> ExitCode {
     match args.command {
@@ -71,10 +74,22 @@ fn cluster(level: &str, work: impl AsyncFnOnce(Recent) -> ExitCode) -> ExitCode 
 }
 
 fn in_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    match runtime().enable_all().build() {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => fail(exit::INTERNAL, format_args!("cannot start the runtime: {error}")),
     }
+}
+
+/// On one or two cores one thread serves everything: threads that hand each request on cost more
+/// than they bring (`docs/adr/030-one-thread-on-small-machines.md`).
+fn runtime() -> tokio::runtime::Builder {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if cores <= 2 {
+        return tokio::runtime::Builder::new_current_thread();
+    }
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads((cores / 2).min(WORKERS_MAX));
+    builder
 }
 
 fn fail(code: exit::Exit, why: impl std::fmt::Display) -> ExitCode {

@@ -121,7 +121,7 @@ impl<M: Machine> Engine<M> {
         transport: Arc<Transport>,
         timers: Timers,
     ) -> io::Result<Self> {
-        let shared = Shared::open(machine, snapshots)?;
+        let shared = Shared::open(machine, snapshots, log.is_simulated())?;
         let time = Arc::downgrade(&shared);
         transport.on_time(Box::new(move |t_ms| {
             if let Some(shared) = time.upgrade() {

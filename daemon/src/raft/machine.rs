@@ -201,11 +201,17 @@ pub(super) struct Shared<M: Machine> {
     pub(super) seen_ms: AtomicU64,
     pub(super) applied: watch::Sender<AppliedState>,
     pub(super) snapshots: SnapshotStore,
+    /// Blocking work is done in place, as a simulation needs it.
+    in_place: bool,
 }
 
 impl<M: Machine> Shared<M> {
     /// Starts from the newest snapshot, if there is one.
-    pub(super) fn open(machine: M, snapshots: SnapshotStore) -> io::Result<Arc<Self>> {
+    pub(super) fn open(
+        machine: M,
+        snapshots: SnapshotStore,
+        in_place: bool,
+    ) -> io::Result<Arc<Self>> {
         let mut applied = AppliedState::default();
         let mut machine = Replica { machine, restoring: Restoring::default() };
         if let Some(snapshot) = snapshots.current()? {
@@ -221,6 +227,7 @@ impl<M: Machine> Shared<M> {
             pending: Pending::new(),
             applied: watch::Sender::new(applied),
             snapshots,
+            in_place,
         }))
     }
 
@@ -292,16 +299,19 @@ impl<M: Machine> Shared<M> {
     }
 }
 
-/// Runs work that encodes or syncs megabytes where it stalls nobody. On a runtime of one thread
-/// (the simulation) it runs in place, so that a run can be repeated exactly.
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    let flavor = tokio::runtime::Handle::current().runtime_flavor();
-    if flavor == tokio::runtime::RuntimeFlavor::CurrentThread {
-        return work();
+impl<M: Machine> StateMachine<M> {
+    /// Runs work that encodes or syncs megabytes where it stalls nobody; in a simulation in place,
+    /// so that a run can be repeated exactly.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared<M>) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        if self.0.in_place {
+            return work(&self.0);
+        }
+        let shared = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || work(&shared)).await.map_err(io::Error::other)?
     }
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// openraft's handle on the state machine.
@@ -319,8 +329,7 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for StateMachine<M> {
     async fn build_snapshot(
         &mut self,
     ) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, Vec<u8>>> {
-        let shared = Arc::clone(&self.0);
-        let snapshot = off_thread(move || shared.take_snapshot()).await?;
+        let snapshot = self.aside(Shared::take_snapshot).await?;
         Ok(openraft::alias::SnapshotOf::<TypeConfig, Vec<u8>> {
             meta: snapshot.meta,
             snapshot: snapshot.data,
@@ -355,9 +364,8 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Vec<u8>) -> io::Result<()> {
-        let shared = Arc::clone(&self.0);
         let snapshot = Snapshot { meta: meta.clone(), data };
-        off_thread(move || shared.install(snapshot)).await
+        self.aside(|shared| shared.install(snapshot)).await
     }
 
     async fn get_current_snapshot(

@@ -38,7 +38,6 @@
 mod error;
 mod memory;
 mod mutant;
-mod pace;
 mod record;
 mod recover;
 mod segment;

@@ -216,6 +216,7 @@ impl LogWatch {
 pub struct LogStore {
     shared: Arc<Shared>,
     queue: mpsc::Sender<Command>,
+    simulated: bool,
 }
 
 impl LogStore {
@@ -269,7 +270,13 @@ impl LogStore {
             ended: Ended(Arc::clone(&shared)),
         };
         let queue = start(writer, options.writer, dir)?;
-        Ok(Self { shared, queue })
+        let simulated = options.writer != WriterKind::Thread;
+        Ok(Self { shared, queue, simulated })
+    }
+
+    /// True when the writer is a task, as in a simulation.
+    pub fn is_simulated(&self) -> bool {
+        self.simulated
     }
 
     /// A handle for status and metrics.

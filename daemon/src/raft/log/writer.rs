@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use super::error::{LogError, LogFailure};
 use super::mutant::{self, Mutant};
-use super::pace::Pace;
 use super::record::{self, Head, Kind, SMALL};
 use super::recover::Complete;
 use super::segment::{self, Segment};
@@ -114,25 +113,16 @@ struct Batch {
 impl Writer {
     /// Runs on a thread of its own until every sender is gone.
     pub(super) fn run_on_thread(mut self, mut queue: mpsc::Receiver<Command>) {
-        let mut pace = Pace::default();
-        while let Some(first) = await_first(&mut queue, &pace) {
+        while let Some(first) = queue.blocking_recv() {
             let mut commands = Vec::with_capacity(queue.len() + 1);
             let mut size = take(&mut commands, first);
-            let began = Instant::now();
-            while size < BATCH_MAX {
-                match queue.try_recv() {
-                    Ok(next) => size += take(&mut commands, next),
-                    Err(_) if pace.waits(commands.len(), began.elapsed()) => {
-                        std::thread::yield_now();
-                    }
-                    Err(_) => break,
-                }
+            while size < BATCH_MAX
+                && let Ok(next) = queue.try_recv()
+            {
+                size += take(&mut commands, next);
             }
-            let calls = commands.len();
             if let Some(batch) = self.write(commands) {
-                let written = batch.written;
                 self.complete(batch);
-                pace.answered(calls, queue.len(), written.elapsed());
             }
         }
         self.finish();
@@ -334,19 +324,6 @@ fn needs_sync(change: &Change) -> bool {
         Change::Vote(_) => !mutant::active(Mutant::VoteNotSynced),
         Change::Entries(..) | Change::Truncate(_) | Change::Purge(_) => true,
     }
-}
-
-/// The next command. Stays awake for a moment after a batch: being woken takes long beside a
-/// fast sync.
-fn await_first(queue: &mut mpsc::Receiver<Command>, pace: &Pace) -> Option<Command> {
-    let began = Instant::now();
-    while pace.stays_awake(began.elapsed()) {
-        if let Ok(command) = queue.try_recv() {
-            return Some(command);
-        }
-        std::thread::yield_now();
-    }
-    queue.blocking_recv()
 }
 
 /// Adds a command to those at hand; returns its size.

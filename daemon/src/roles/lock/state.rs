@@ -192,7 +192,8 @@ impl Machine for LockState {
     }
 
     fn restore_backup(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let snapshot = read_snapshot(bytes)?.restored_from_backup().map_err(io::Error::other)?;
+        let backup = read_snapshot(bytes)?;
+        let snapshot = backup.restored_from_backup(&self.machine).map_err(io::Error::other)?;
         self.replace(LockMachine::restore(snapshot).map_err(io::Error::other)?);
         Ok(())
     }

@@ -35,15 +35,16 @@ pub struct SnapshotRef<'a> {
 }
 
 impl Snapshot {
-    /// Prepares a backup to be the state of a cluster again.
+    /// Prepares a backup to be the state of a cluster again, in place of what `running` has.
     ///
     /// Tokens and sessions given out after the backup was taken are unknown to it, so that both
-    /// counters skip 2^32 (L1); index and term begin anew with the log, the first entry of
+    /// counters skip 2^32, and never fall behind those of `running`, which may have been restored
+    /// from the same backup before (L1). Index and term begin anew with the log, the first entry of
     /// which starts the grace of a new term.
     ///
     /// # Errors
     /// `LimitReached` when the counters are used up.
-    pub fn restored_from_backup(mut self) -> Result<Self, Fault> {
+    pub fn restored_from_backup(mut self, running: &LockMachine) -> Result<Self, Fault> {
         let skip = |counter: u64, what: &str| {
             counter.checked_add(RESTORE_GAP).ok_or_else(|| {
                 Fault::new(
@@ -52,8 +53,10 @@ impl Snapshot {
                 )
             })
         };
-        self.state.last_token = Token(skip(self.state.last_token.0, "token")?);
-        self.state.last_session = SessionId(skip(self.state.last_session.0, "session id")?);
+        let token = Token(skip(self.state.last_token.0, "token")?);
+        let session = SessionId(skip(self.state.last_session.0, "session id")?);
+        self.state.last_token = token.max(running.state.last_token);
+        self.state.last_session = session.max(running.state.last_session);
         self.state.index = 0;
         self.state.term = 0;
         Ok(self)
@@ -235,5 +238,57 @@ mod tests {
             assert!(fault.code == Code::Internal && fault.message.contains(what), "{fault}");
         }
         assert_eq!(LockMachine::restore(machine().snapshot()), Ok(machine()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{At, Batch, Command, Outcome, Request, RequestKey, Settings};
+    use crate::name::Name;
+
+    /// Opens a session and takes a lock in it; gives the session and the token.
+    fn grant(machine: &mut LockMachine, index: u64, key: u128) -> (SessionId, Token) {
+        let owner = Name::parse("owner", "o").unwrap();
+        let mut carry_out = |index: u64, key, command| {
+            let request = Request { key, first_outstanding: 0, command };
+            let settings = Settings::default();
+            let batch = Batch { settings, requests: vec![request], ..Batch::default() };
+            machine.apply(At { index, term: 1, t_ms: index }, &batch).outcomes.remove(0)
+        };
+        let open = Command::OpenSession {
+            ttl_ms: 15_000,
+            owner: owner.clone(),
+            meta: String::new(),
+            ephemeral: false,
+        };
+        let opened = carry_out(index, RequestKey::Detached(key), open);
+        let Outcome::SessionOpened { session, .. } = opened else { panic!("{opened:?}") };
+        let lock = Name::parse("lock", &format!("l{key}")).unwrap();
+        let acquire = Command::Acquire {
+            wants: vec![crate::lock::Want { lock, mode: crate::lock::Mode::Exclusive }],
+            owner,
+            wait_ms: 0,
+            policy: crate::lock::Policy::Detect,
+            age: 0,
+            max_hold_ms: 0,
+        };
+        let granted = carry_out(index + 1, RequestKey::Session { session, seq: 1 }, acquire);
+        let Outcome::Granted(grants) = granted else { panic!("{granted:?}") };
+        (session, grants[0].token)
+    }
+
+    #[test]
+    fn one_backup_restored_twice_gives_no_token_and_no_session_twice() {
+        let mut machine = LockMachine::new();
+        let mut given = vec![grant(&mut machine, 1, 1)];
+        let backup = machine.snapshot();
+        for round in 1..4 {
+            given.push(grant(&mut machine, round * 10, u128::from(round) + 1));
+            let restored = backup.clone().restored_from_backup(&machine).unwrap();
+            machine = LockMachine::restore(restored).unwrap();
+            given.push(grant(&mut machine, round * 10 + 5, u128::from(round) + 100));
+        }
+        assert!(given.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1), "{given:?}");
     }
 }

@@ -85,7 +85,8 @@ impl Script {
                 self.machine = machine;
             }
             Line::Backup => {
-                let snapshot = self.machine.snapshot().restored_from_backup().unwrap();
+                let snapshot =
+                    self.machine.snapshot().restored_from_backup(&LockMachine::new()).unwrap();
                 self.machine = LockMachine::restore(snapshot).unwrap();
                 self.term = 1;
             }
