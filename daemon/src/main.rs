@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use dsd::args::Args;
 
+/// Requests and entries are many small pieces of memory: this allocator is measurably faster.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Args::read() {
         Ok(args) => dsd::start::start(args),

@@ -7,18 +7,21 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dsync::PeerConnection;
-use dsync::peer::{RaftCall, RaftReply};
+use dsync::peer::{Destination, RaftCall, RaftReply};
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
 use super::transport::Transport;
@@ -29,6 +32,15 @@ use super::types::{
 
 /// Bytes of one piece of a snapshot.
 const SNAPSHOT_PIECE: usize = 512 * 1024;
+
+/// An append waits for the follower's disk; openraft's own limit is a part of the heartbeat
+/// interval.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// Appends on their way to one follower.
+const PIPELINE: usize = 4;
+
+/// Replies to appends, in the order of the appends.
+type Appends<'s> = BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>;
 
 /// What a connection is for: a snapshot never delays a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +66,7 @@ impl PeerNetworkFactory {
             node: node.clone(),
             class,
             connection: None,
+            broken: Arc::new(AtomicBool::new(false)),
         }
     }
 }
@@ -81,6 +94,8 @@ pub(super) struct PeerNetwork {
     node: RaftNode,
     class: Class,
     connection: Option<PeerConnection>,
+    /// An append on the connection failed: the next one opens another.
+    broken: Arc<AtomicBool>,
 }
 
 fn unreachable(why: String) -> Unreachable<TypeConfig> {
@@ -106,14 +121,7 @@ impl PeerNetwork {
     }
 
     async fn try_call(&mut self, call: RaftCall, within: Duration) -> Result<RaftReply, String> {
-        let client = if let Some(client) = &self.connection {
-            client.clone()
-        } else {
-            let bulk = self.class != Class::Heartbeat;
-            let client = self.transport.dial(&self.node, bulk, within).await?;
-            self.connection = Some(client.clone());
-            client
-        };
+        let client = self.connect(within).await?;
         let to = self.transport.destination(self.target)?;
         let reply = client
             .raft(to, call, within)
@@ -122,6 +130,16 @@ impl PeerNetwork {
             .map_err(|fault| fault.to_string())?;
         self.transport.note_success(self.target);
         Ok(reply)
+    }
+
+    async fn connect(&mut self, within: Duration) -> Result<PeerConnection, String> {
+        if let Some(open) = self.connection.as_ref().filter(|open| !open.is_closed()) {
+            return Ok(open.clone());
+        }
+        let bulk = self.class != Class::Heartbeat;
+        let connection = self.transport.dial(&self.node, bulk, within).await?;
+        self.connection = Some(connection.clone());
+        Ok(connection)
     }
 
     async fn ask_for_vote(
@@ -186,6 +204,90 @@ impl PeerNetwork {
     }
 }
 
+fn append_call(rpc: &AppendEntriesRequest<TypeConfig>, t_ms: u64) -> RaftCall {
+    RaftCall::Append {
+        vote: vote_to_peer(&rpc.vote),
+        prev: rpc.prev_log_id.as_ref().map(log_id_to_peer),
+        commit: rpc.leader_commit.as_ref().map(log_id_to_peer),
+        entries: rpc.entries.iter().map(entry_to_peer).collect(),
+        t_ms,
+    }
+}
+
+fn appended(reply: &RaftReply) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+    match reply {
+        RaftReply::Appended => Ok(AppendEntriesResponse::Success),
+        RaftReply::AppendedUpTo(id) => {
+            Ok(AppendEntriesResponse::PartialSuccess(id.map(log_id_from_peer)))
+        }
+        RaftReply::Conflict => Ok(AppendEntriesResponse::Conflict),
+        RaftReply::HigherVote(vote) => {
+            let vote = vote_from_peer(vote).map_err(|e| unreachable(e.to_string()))?;
+            Ok(AppendEntriesResponse::HigherVote(vote))
+        }
+        RaftReply::Voted { .. } | RaftReply::Received(_) | RaftReply::Transferring => {
+            Err(unexpected(reply))
+        }
+    }
+}
+
+/// One connection on which appends follow each other without waiting.
+#[derive(Clone)]
+struct Line {
+    transport: Arc<Transport>,
+    connection: PeerConnection,
+    to: Destination,
+    node: RaftNode,
+    broken: Arc<AtomicBool>,
+}
+
+impl Line {
+    async fn open(peer: &mut PeerNetwork) -> Result<Self, RPCError<TypeConfig>> {
+        if peer.broken.load(Ordering::Relaxed) {
+            peer.connection = None;
+        }
+        let connection = peer.connect(APPEND_TIMEOUT).await.map_err(|why| {
+            peer.transport.note_failure(peer.target, &peer.node, &why);
+            unreachable(why)
+        })?;
+        let to = peer.transport.destination(peer.target).map_err(unreachable)?;
+        peer.broken = Arc::new(AtomicBool::new(false));
+        Ok(Self {
+            transport: Arc::clone(&peer.transport),
+            connection,
+            to,
+            node: peer.node.clone(),
+            broken: Arc::clone(&peer.broken),
+        })
+    }
+
+    async fn append(
+        self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+    ) -> Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>> {
+        let prev = rpc.prev_log_id;
+        let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
+        let call = append_call(&rpc, self.transport.clock());
+        let answer = match self.connection.raft(self.to, call, APPEND_TIMEOUT).await {
+            Ok(Ok(reply)) => appended(&reply),
+            Ok(Err(fault)) => Err(unreachable(fault.to_string()).into()),
+            Err(error) => Err(unreachable(error.to_string()).into()),
+        };
+        match &answer {
+            Ok(_) => self.transport.note_success(self.to.to),
+            Err(error) => {
+                self.broken.store(true, Ordering::Relaxed);
+                self.transport.note_failure(self.to.to, &self.node, &error.to_string());
+            }
+        }
+        match (answer?, prev) {
+            // A conflict is about the entry before; without one there is nothing to conflict with.
+            (AppendEntriesResponse::Conflict, None) => Err(unexpected(&RaftReply::Conflict)),
+            (answer, prev) => Ok(answer.into_stream_result(prev, last)),
+        }
+    }
+}
+
 impl RaftNetworkV2<TypeConfig> for PeerNetwork {
     type SnapshotData = Vec<u8>;
 
@@ -194,34 +296,32 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        // An append waits for the follower's disk; openraft's own limit is a part of the
-        // heartbeat interval.
         let within = match self.class {
             Class::Heartbeat => option.soft_ttl(),
-            Class::Append | Class::Snapshot => Duration::from_secs(2),
+            Class::Append | Class::Snapshot => APPEND_TIMEOUT,
         };
-        let call = RaftCall::Append {
-            vote: vote_to_peer(&rpc.vote),
-            prev: rpc.prev_log_id.as_ref().map(log_id_to_peer),
-            commit: rpc.leader_commit.as_ref().map(log_id_to_peer),
-            entries: rpc.entries.iter().map(entry_to_peer).collect(),
-            t_ms: self.transport.clock(),
-        };
-        let reply = self.call(call, within).await?;
-        match reply {
-            RaftReply::Appended => Ok(AppendEntriesResponse::Success),
-            RaftReply::AppendedUpTo(id) => {
-                Ok(AppendEntriesResponse::PartialSuccess(id.map(log_id_from_peer)))
-            }
-            RaftReply::Conflict => Ok(AppendEntriesResponse::Conflict),
-            RaftReply::HigherVote(vote) => {
-                let vote = vote_from_peer(&vote).map_err(|e| unreachable(e.to_string()))?;
-                Ok(AppendEntriesResponse::HigherVote(vote))
-            }
-            RaftReply::Voted { .. } | RaftReply::Received(_) | RaftReply::Transferring => {
-                Err(unexpected(&reply))
-            }
+        let call = append_call(&rpc, self.transport.clock());
+        appended(&self.call(call, within).await?)
+    }
+
+    /// Keeps several appends on their way: the next entry does not wait until the follower has
+    /// answered the one before. They go over one connection, which keeps their order.
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<Appends<'s>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        if self.class != Class::Append {
+            return openraft::network::stream_append_sequential(self, input, option);
         }
+        Box::pin(async move {
+            let line = Line::open(self).await?;
+            let replies = input.map(move |rpc| line.clone().append(rpc)).buffered(PIPELINE);
+            Ok(Box::pin(replies) as Appends<'s>)
+        })
     }
 
     async fn vote(

@@ -69,6 +69,8 @@ pub(super) struct Shared {
     failed: watch::Sender<Option<LogFailure>>,
     ended: watch::Sender<bool>,
     observer: OnceLock<Observer>,
+    /// Committed up to here, and not written yet.
+    committed: Mutex<Option<peer::LogId>>,
 }
 
 /// Told how long each sync took.
@@ -102,6 +104,11 @@ impl Shared {
             }
             first
         });
+    }
+
+    /// What is to be written as committed, if its entry is among those up to `last`.
+    pub(super) fn take_committed(&self, last: Option<peer::LogId>) -> Option<peer::LogId> {
+        self.committed.lock().take_if(|place| Some(*place) <= last)
     }
 
     pub(super) fn writer_ended(&self) {
@@ -255,6 +262,7 @@ impl LogStore {
             failed: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             observer: OnceLock::new(),
+            committed: Mutex::new(None),
         });
         let writer = Writer {
             fs,
@@ -420,11 +428,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.durably(Change::Vote(vote_to_peer(vote)), |_| ()).await
     }
 
+    /// Written with what comes next: a committed entry is on a quorum's disks already, and waking
+    /// the writer for each commit would cost as much as the entry itself.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        let permit = self.room().await?;
+        self.shared.check()?;
         self.shared.memory.write().committed = committed;
-        let change = Change::Committed(committed.as_ref().map(log_id_to_peer));
-        permit.send(Command { change, done: Done::Nobody });
+        *self.shared.committed.lock() = committed.as_ref().map(log_id_to_peer);
         Ok(())
     }
 

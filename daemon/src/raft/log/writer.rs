@@ -31,16 +31,13 @@ pub(super) enum Change {
     Vote(peer::Vote),
     Truncate(Option<peer::LogId>),
     Purge(peer::LogId),
-    /// Written with what comes next, and not synced for its own sake: a committed entry is on a
-    /// quorum of disks whatever this node remembers of it.
-    Committed(Option<peer::LogId>),
 }
 
 impl Change {
     fn size(&self) -> usize {
         match self {
             Self::Entries(record, _) => record.len(),
-            Self::Vote(_) | Self::Truncate(_) | Self::Purge(_) | Self::Committed(_) => 0,
+            Self::Vote(_) | Self::Truncate(_) | Self::Purge(_) => 0,
         }
     }
 }
@@ -170,12 +167,10 @@ impl Writer {
     }
 
     fn put(&mut self, changes: Vec<Change>, batch: &mut Batch) -> Result<(), LogError> {
-        let last_committed =
-            changes.iter().rposition(|change| matches!(change, Change::Committed(_)));
         let mut payloads = Vec::with_capacity(changes.len());
         let mut after = self.state;
         let mut highest = None;
-        for (position, change) in changes.into_iter().enumerate() {
+        for change in changes {
             batch.sync |= needs_sync(&change);
             match change {
                 Change::Entries(record, last) => {
@@ -197,13 +192,11 @@ impl Writer {
                     batch.purge = true;
                     after.purge(place);
                 }
-                Change::Committed(place) if Some(position) == last_committed => {
-                    payloads.push((Kind::Committed, record::encode(&place, SMALL)?));
-                    after.committed = place;
-                }
-                // A later one of this batch says it all.
-                Change::Committed(_) => {}
             }
+        }
+        if let Some(place) = self.shared.take_committed(after.last) {
+            payloads.push((Kind::Committed, record::encode(&Some(place), SMALL)?));
+            after.committed = Some(place);
         }
         self.put_records(&payloads)?;
         self.highest = self.highest.max(highest);
@@ -313,14 +306,16 @@ impl Writer {
         if self.active.dirty() {
             self.active.sync()?;
         }
-        self.put_records(&[(Kind::Committed, record::encode(&self.state.committed, SMALL)?)])?;
+        let newer = self.shared.take_committed(self.state.last);
+        let committed = newer.or(self.state.committed);
+        self.put_records(&[(Kind::Committed, record::encode(&committed, SMALL)?)])?;
+        self.state.committed = committed;
         self.active.sync()
     }
 }
 
 fn needs_sync(change: &Change) -> bool {
     match change {
-        Change::Committed(_) => false,
         Change::Vote(_) => !mutant::active(Mutant::VoteNotSynced),
         Change::Entries(..) | Change::Truncate(_) | Change::Purge(_) => true,
     }
