@@ -320,7 +320,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         Box::pin(async move {
             let line = Line::open(self).await?;
             let replies = input.map(move |rpc| line.clone().append(rpc)).buffered(PIPELINE);
-            Ok(Box::pin(replies) as Appends<'s>)
+            Ok(replies.boxed())
         })
     }
 
