@@ -16,6 +16,7 @@ use dsync_core::lock::{
 use dsync_tests::load::holdings::{self, name};
 use dsync_tests::process::stats::Usage;
 use dsync_tests::process::{Cluster, Plan};
+use dsync_tests::wire::frame;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,9 +40,11 @@ async fn send(address: &str, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-fn frame(body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len()).unwrap();
-    [&length.to_be_bytes(), body].concat()
+/// A frame whose checksum is that of another body.
+fn altered(body: &[u8]) -> Vec<u8> {
+    let mut bytes = frame(body);
+    bytes[7] ^= 1;
+    bytes
 }
 
 fn raw_inputs() -> Vec<(&'static str, Vec<u8>)> {
@@ -69,10 +72,13 @@ fn raw_inputs() -> Vec<(&'static str, Vec<u8>)> {
     ];
     for hail in [HAIL, PEER_HAIL] {
         for (what, body) in [
-            ("an empty frame", 0_u32.to_be_bytes().to_vec()),
+            ("an empty frame", frame(b"")),
+            ("nothing but a length of nothing", 0_u32.to_be_bytes().to_vec()),
             ("the largest length", u32::MAX.to_be_bytes().to_vec()),
             ("a length just over the limit", ((16 << 20) + 1_u32).to_be_bytes().to_vec()),
-            ("half a frame", frame(b"hello")[..6].to_vec()),
+            ("half a frame", frame(b"hello")[..10].to_vec()),
+            ("half a header", frame(b"hello")[..5].to_vec()),
+            ("an altered frame", altered(b"hello")),
             ("a frame of noise", frame(&noise[..1000])),
             ("a frame of zeros", frame(&[0; 100])),
             ("a frame of ones", frame(&[0xff; 100])),

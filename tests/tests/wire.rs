@@ -237,8 +237,12 @@ async fn a_frame_that_does_not_decode_ends_its_connection_only() {
     let other = long_call(&good, &server).await;
     let random: Vec<u8> =
         (0..1_u32 << 20).map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
-    let bad: [&[u8]; 6] = [
-        &[0, 0, 0, 0],
+    let body = postcard::to_stdvec(&ping()).unwrap();
+    let mut altered = request_frame(1, (30, 0), &body);
+    *altered.last_mut().unwrap() ^= 1;
+    let bad: [&[u8]; 7] = [
+        &altered,
+        &frame(&[]),
         &[0xff; 8],
         &[0, 0x10, 0, 1],
         &frame(&[7, 7, 7]),
@@ -251,7 +255,7 @@ async fn a_frame_that_does_not_decode_ends_its_connection_only() {
         let _sent = raw.send(bytes).await;
         assert!(raw.until_closed().await.is_empty());
     }
-    assert_eq!(server.counters.read().bad_frames, 6);
+    assert_eq!(server.counters.read().bad_frames, 7);
     assert!(!other.is_finished());
     other.abort();
     assert_serves(&server).await;

@@ -1,4 +1,5 @@
-//! Messages to bytes and back: a frame is its length (four bytes, big-endian), then postcard.
+//! Messages to bytes and back: a frame is the length of its body (four bytes, big-endian), the
+//! CRC-32C of its body (four more), and the body, postcard.
 //!
 //! Both directions have one limit, checked in one place each:
 //! - a request that is too large fails for its caller alone, before anything is sent;
@@ -6,6 +7,10 @@
 //! - a frame that claims to be larger is an error before any of it is kept, and so is a frame that
 //!   does not decode. Where at least its envelope does, that request alone is answered with an
 //!   error: it may come from a later version that knows a request which this one does not.
+//!
+//! A frame whose checksum does not match is never decoded: it ends its connection, in whichever
+//! direction it went. Altered bytes often still decode, to another message; Raft between nodes
+//! trusts what it is told, and TCP's own checksum of 16 bits lets too much through.
 //!
 //! Deadlines are clamped *before* tarpc's own types see them: `Instant::now() + u64::MAX seconds`
 //! panics, and so does a timer more than two years away.
@@ -121,9 +126,9 @@ impl<Req, Resp: DeserializeOwned> Decoder for ClientCodec<Req, Resp> {
     type Item = Inbound<Response<Resp>, ClientMessage<Req>>;
     type Error = io::Error;
     fn decode(&mut self, from: &mut BytesMut) -> io::Result<Option<Self::Item>> {
-        let Some(length) = frame(from, self.frame_max)? else { return Ok(None) };
-        let decoded = body(from, length).and_then(whole);
-        from.advance(HEADER + length);
+        let Some(frame) = frame(from, self.frame_max)? else { return Ok(None) };
+        let decoded = body(from, &frame).and_then(whole);
+        from.advance(HEADER + frame.length);
         decoded.map(|message| Some(Inbound::Message(message)))
     }
 }
@@ -155,36 +160,54 @@ impl<Req: DeserializeOwned, Resp> Decoder for ServerCodec<Req, Resp> {
     type Item = Inbound<ClientMessage<Req>, Response<Resp>>;
     type Error = io::Error;
     fn decode(&mut self, from: &mut BytesMut) -> io::Result<Option<Self::Item>> {
-        let Some(length) = frame(from, self.frame_max)? else { return Ok(None) };
-        let decoded = body(from, length).and_then(request);
-        from.advance(HEADER + length);
+        let Some(frame) = frame(from, self.frame_max)? else { return Ok(None) };
+        let decoded = body(from, &frame).and_then(request);
+        from.advance(HEADER + frame.length);
         decoded.map(Some)
     }
 }
 
-/// Bytes of a frame's length.
-const HEADER: usize = 4;
+/// Bytes of a body's length.
+const LENGTH: usize = 4;
+/// Bytes before a body: its length and its checksum.
+const HEADER: usize = LENGTH + 4;
+
+/// What stands before a body.
+struct Frame {
+    length: usize,
+    checksum: u32,
+}
 
 fn bad(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// Length of the frame that `from` begins with, once all of it is there.
-fn frame(from: &mut BytesMut, max: usize) -> io::Result<Option<usize>> {
-    let Some(header) = from.first_chunk::<HEADER>() else { return Ok(None) };
-    let length = usize::try_from(u32::from_be_bytes(*header)).unwrap_or(usize::MAX);
+/// The frame that `from` begins with, once all of it is there. Its length alone is judged before.
+fn frame(from: &mut BytesMut, max: usize) -> io::Result<Option<Frame>> {
+    let Some((length, rest)) = from.split_first_chunk::<LENGTH>() else { return Ok(None) };
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    let checksum = rest.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
     if length > max {
         return Err(bad(format!("a frame claims {length} bytes, at most {max} are allowed")));
     }
-    if from.len() < HEADER + length {
-        from.reserve(HEADER + length - from.len());
-        return Ok(None);
+    match checksum {
+        Some(checksum) if from.len() >= HEADER + length => Ok(Some(Frame { length, checksum })),
+        _ => {
+            from.reserve(HEADER + length - from.len());
+            Ok(None)
+        }
     }
-    Ok(Some(length))
 }
 
-fn body(from: &BytesMut, length: usize) -> io::Result<&[u8]> {
-    from.get(HEADER..HEADER + length).ok_or_else(|| bad("a frame is cut".to_owned()))
+/// The body of a frame, as it was sent.
+fn body<'a>(from: &'a BytesMut, frame: &Frame) -> io::Result<&'a [u8]> {
+    let body = from.get(HEADER..HEADER + frame.length);
+    let body = body.ok_or_else(|| bad("a frame is cut".to_owned()))?;
+    if crc32c::crc32c(body) == frame.checksum {
+        Ok(body)
+    } else {
+        Err(bad("a frame was altered on its way: its checksum does not match".to_owned()))
+    }
 }
 
 /// Decodes a value that must take up all of the bytes.
@@ -252,14 +275,17 @@ enum PutError {
 /// Appends a frame with `item`; on an error `to` is as before.
 fn put<T: Serialize>(item: &T, max: usize, to: &mut BytesMut) -> Result<(), PutError> {
     let start = to.len();
-    to.put_u32(0);
+    to.put_bytes(0, HEADER);
     let end = start + HEADER + max;
     let written = postcard::serialize_with_flavor(item, Into { to, end });
-    let length = u32::try_from(to.len() - start - HEADER).unwrap_or(u32::MAX);
     match written {
         Ok(()) => {
-            if let Some(header) = to.get_mut(start..start + HEADER) {
-                header.copy_from_slice(&length.to_be_bytes());
+            if let Some((header, body)) =
+                to.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut::<HEADER>)
+            {
+                let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+                let whole = u64::from(length) << 32 | u64::from(crc32c::crc32c(body));
+                *header = whole.to_be_bytes();
             }
             Ok(())
         }

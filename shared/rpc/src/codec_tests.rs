@@ -8,16 +8,22 @@ use crate::api::{AdminRequest, Head, LockReply, NodeRequest};
 type Server = ServerCodec<NodeRequest, NodeResponse>;
 type Client = ClientCodec<NodeRequest, NodeResponse>;
 
+/// A frame around a body, with the right checksum.
+fn framed(body: &[u8]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    bytes.put_u32(u32::try_from(body.len()).unwrap());
+    bytes.put_u32(crc32c::crc32c(body));
+    bytes.extend_from_slice(body);
+    bytes
+}
+
 /// A request as it travels, with that deadline.
 fn request_bytes(seconds: u64, nanos: u32, message: &[u8]) -> BytesMut {
     let mut body = postcard::to_stdvec(&(0_u32, seconds, nanos)).unwrap();
     // Trace: 16 bytes of trace id, span id 0, unsampled. Then request id 7.
     body.extend_from_slice(&postcard::to_stdvec(&([0_u8; 16], 0_u64, 1_u32, 7_u64)).unwrap());
     body.extend_from_slice(message);
-    let mut bytes = BytesMut::new();
-    bytes.put_u32(u32::try_from(body.len()).unwrap());
-    bytes.extend_from_slice(&body);
-    bytes
+    framed(&body)
 }
 
 fn ping() -> Vec<u8> {
@@ -70,10 +76,58 @@ fn an_unknown_request_is_answered_and_garbage_is_not() {
         codec.decode(&mut request_bytes(5, 0, &trailing)).unwrap().unwrap(),
         Inbound::Answer(_)
     ));
-    let mut garbage = BytesMut::from(&[0, 0, 0, 3, 255, 255, 255][..]);
-    assert!(codec.decode(&mut garbage).is_err());
-    let mut empty = BytesMut::from(&[0, 0, 0, 0][..]);
-    assert!(codec.decode(&mut empty).is_err());
+    for garbage in [&[255, 255, 255][..], &[]] {
+        let error = codec.decode(&mut framed(garbage)).unwrap_err();
+        assert!(error.to_string().contains("does not decode"), "{error}");
+    }
+}
+
+/// Every single bit of a request and of a reply, body and checksum.
+#[test]
+fn an_altered_frame_is_never_decoded() {
+    let altered = |error: io::Error| {
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().starts_with("a frame was altered on its way"), "{error}");
+    };
+    let request = request_bytes(5, 0, &ping());
+    let mut reply = BytesMut::new();
+    let answer = Answer {
+        served_by: "n1".into(),
+        address: "a:1".into(),
+        result: Ok(LockReply::Events { items: Vec::new(), next_index: 1, gap: false }),
+    };
+    let response = Response { request_id: 3, message: Ok(NodeResponse::Lock(answer)) };
+    Server::new(1_000).encode(response, &mut reply).unwrap();
+    for bit in LENGTH * 8..request.len() * 8 {
+        let mut bytes = request.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        altered(Server::new(1_000).decode(&mut bytes).unwrap_err());
+    }
+    for bit in LENGTH * 8..reply.len() * 8 {
+        let mut bytes = reply.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        altered(Client::new(1_000).decode(&mut bytes).unwrap_err());
+    }
+    // A shorter length gives other bytes; a longer one waits for more of them.
+    let mut bytes = request;
+    bytes[LENGTH - 1] -= 1;
+    altered(Server::new(1_000).decode(&mut bytes).unwrap_err());
+}
+
+/// What other programs may rely on.
+#[test]
+fn the_bytes_of_a_frame() {
+    let message = Response {
+        request_id: 7,
+        message: Err(ServerError::new(io::ErrorKind::Other, String::new())),
+    };
+    let mut bytes = BytesMut::new();
+    Server::new(100).encode(message, &mut bytes).unwrap();
+    let body = bytes.split_off(8);
+    assert_eq!(bytes[..4], u32::try_from(body.len()).unwrap().to_be_bytes());
+    assert_eq!(bytes[4..], crc32c::crc32c(&body).to_be_bytes());
+    // The standard's check value: it is CRC-32C and no other.
+    assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
 }
 
 #[test]
@@ -149,23 +203,17 @@ proptest! {
         drop(Server::new(1_024).decode(&mut raw));
         drop(Client::new(1_024).decode(&mut BytesMut::from(&bytes[..])));
         drop(Server::new(1_024).decode(&mut request_bytes(seconds, nanos, &bytes)));
-        let mut framed = BytesMut::new();
-        framed.put_u32(u32::try_from(bytes.len()).unwrap());
-        framed.extend_from_slice(&bytes);
-        drop(Server::new(1_024).decode(&mut framed.clone()));
-        drop(Client::new(1_024).decode(&mut framed));
+        drop(Server::new(1_024).decode(&mut framed(&bytes)));
+        drop(Client::new(1_024).decode(&mut framed(&bytes)));
     }
 
     /// Lengths inside a message that claim up to 2^64-1 bytes.
     #[test]
     fn claimed_lengths(claim in prop::sample::select(vec![1_u64 << 32, 1 << 40, u64::MAX]), at in 0_usize..40) {
-        let mut bytes = request_bytes(5, 0, &ping());
-        let at = 4 + at.min(bytes.len() - 5);
-        let mut hostile = bytes.split_to(at);
-        hostile.extend_from_slice(&postcard::to_stdvec(&claim).unwrap());
-        hostile.extend_from_slice(&bytes);
-        let length = u32::try_from(hostile.len() - 4).unwrap();
-        hostile[..4].copy_from_slice(&length.to_be_bytes());
-        drop(Server::new(1_024).decode(&mut hostile));
+        let body = request_bytes(5, 0, &ping()).split_off(HEADER);
+        let (before, after) = body.split_at(at.min(body.len() - 1));
+        let claim = postcard::to_stdvec(&claim).unwrap();
+        let hostile = [before, &claim, after].concat();
+        drop(Server::new(1_024).decode(&mut framed(&hostile)));
     }
 }

@@ -19,10 +19,11 @@ pub struct Raw {
     buffer: BytesMut,
 }
 
-/// A frame around a body.
+/// A frame around a body, with the right checksum.
 pub fn frame(body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(body.len() + 4);
+    let mut bytes = Vec::with_capacity(body.len() + 8);
     bytes.put_u32(u32::try_from(body.len()).expect("short"));
+    bytes.put_u32(crc32c::crc32c(body));
     bytes.extend_from_slice(body);
     bytes
 }
