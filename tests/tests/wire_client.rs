@@ -116,7 +116,7 @@ async fn a_silent_server_and_one_that_hangs_up() {
     let mut config = client(&[&address]).config().clone();
     config.connect_timeout = Duration::from_millis(100);
     let fault = ping(&Client::new(config, net()).fail_fast()).await.unwrap_err();
-    assert!(fault.message.contains("did not answer within 100ms"), "{fault}");
+    assert!(fault.message.contains("did not answer within 100 ms"), "{fault}");
     let closing = answering(b"").await;
     let fault = ping(&client(&[&closing]).fail_fast()).await.unwrap_err();
     assert!(fault.message.contains("dropped without an answer"), "{fault}");
@@ -181,6 +181,18 @@ async fn what_was_not_executed_is_tried_again_in_time() {
     let fault = answer.result.unwrap_err();
     assert_eq!((fault.code, fault.effect), (Code::Unavailable, Effect::None));
     assert!(server.service.seen.begun.load(SeqCst) > 2);
+}
+
+/// What the one node says that can be reached comes before the silence of the others.
+#[tokio::test]
+async fn the_fault_of_a_node_is_told_before_those_of_the_way() {
+    let server = TestServer::start().await;
+    let (dead, gone) = (nobody().await, nobody().await);
+    let client = client(&[&server.address, &dead, &gone]);
+    let told = client.lock(get("unavailable"), within(Duration::from_millis(500))).await;
+    let fault = told.and_then(|answer| answer.result).unwrap_err();
+    assert_eq!((fault.code, fault.effect), (Code::Unavailable, Effect::None));
+    assert!(fault.message.starts_with("no leader"), "{fault}");
 }
 
 /// A node that takes a command and dies before it answers: another one is asked with the same key.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, NodeClient};
 use crate::codec::{ClientCodec, FRAME_MAX_CLIENT, FRAME_MAX_PEER};
-use crate::dial::{ConnectError, Greeted, dial};
+use crate::dial::{ConnectError, Greeted, dial, whole_ms};
 use crate::net::Net;
 use crate::peer::{Destination, PeerClient, RaftCall, RaftReply};
 use crate::preamble::{Greeting, Hail, Plane};
@@ -49,7 +49,7 @@ pub enum CallError {
     #[error("the connection broke before the reply came: {0}")]
     Lost(String),
     /// No reply in time: the request may have been executed.
-    #[error("no reply in {0:?}")]
+    #[error("no reply within {}", whole_ms(*.0))]
     TimedOut(Duration),
 }
 

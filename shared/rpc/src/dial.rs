@@ -129,6 +129,11 @@ pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A limit in words: whole milliseconds, though it is what was left of a longer one.
+pub(crate) fn whole_ms(time: Duration) -> String {
+    format!("{} ms", (time + Duration::from_micros(500)).as_millis())
+}
+
 /// Dials `address`, greets, hangs up and tells how far that got. Never an error.
 ///
 /// # Cancel safety
@@ -190,7 +195,8 @@ async fn try_dial(
         read_line(&mut stream, &mut buffer).await
     };
     let silent = || {
-        format!("something listens but did not answer within {limit:?}: not a dsd, or a stuck one")
+        let limit = whole_ms(limit);
+        format!("something listens but did not answer within {limit}: not a dsd, or a stuck one")
     };
     match timeout(left, exchange).await {
         Err(_) => Err((Class::Silent, silent(), None)),

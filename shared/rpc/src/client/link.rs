@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::route::Routes;
 use crate::connection::{IN_FLIGHT_CLIENT, IN_FLIGHT_PEER, NodeConnection};
-use crate::dial::{Class, ConnectError};
+use crate::dial::{Class, ConnectError, whole_ms};
 use crate::preamble::Plane;
 
 /// Requests on one connection before another is opened. Less than what a node allows, because a
@@ -122,7 +122,7 @@ impl Link {
         ConnectError {
             address: self.address.clone(),
             class: Class::Timeout,
-            detail: format!("no connection within {limit:?}"),
+            detail: format!("no connection within {}", whole_ms(limit)),
             node: None,
             elapsed: limit,
         }

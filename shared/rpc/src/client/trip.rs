@@ -13,7 +13,7 @@ use super::route::Routes;
 use super::{Client, DEFAULT_TIMEOUT};
 use crate::api::{Answer, Head};
 use crate::connection::CallError;
-use crate::dial::{Class, ConnectError};
+use crate::dial::{Class, ConnectError, whole_ms};
 
 /// Pause before the first repetition; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -38,6 +38,8 @@ pub(super) struct Trip<'a> {
     pause: Duration,
     /// The last failure to connect, per endpoint.
     failures: Vec<ConnectError>,
+    /// What a node that was reached said last, why it cannot serve this now.
+    refusal: Option<Fault>,
     /// An attempt that may have been executed: where, and what happened.
     in_doubt: Option<String>,
 }
@@ -53,6 +55,7 @@ impl<'a> Trip<'a> {
             turn: 0,
             pause: PAUSE_MIN,
             failures: Vec::new(),
+            refusal: None,
             in_doubt: None,
         }
     }
@@ -101,6 +104,7 @@ impl<'a> Trip<'a> {
         if fault.effect == Effect::Unknown {
             self.in_doubt = Some(format!("{}: {fault}", answer.served_by));
         }
+        self.refusal = Some(fault.clone());
         Verdict::Again(answer)
     }
 
@@ -177,7 +181,10 @@ impl<'a> Trip<'a> {
             ))
             .hint("repeat it with the same request id to learn what became of it");
         }
-        unreachable_fault(&self.failures, self.timeout)
+        match self.refusal {
+            Some(refusal) => refused_fault(refusal, &self.failures),
+            None => unreachable_fault(&self.failures, self.timeout),
+        }
     }
 }
 
@@ -185,10 +192,19 @@ pub(super) fn no_endpoints() -> Fault {
     Fault::new(Code::InvalidArgument, "no endpoint is given").hint("name nodes as host:port")
 }
 
+/// The fault of a node that was reached, which says more than that others were not; these after it.
+fn refused_fault(mut refusal: Fault, failures: &[ConnectError]) -> Fault {
+    for (i, failure) in failures.iter().enumerate() {
+        let sep = if i == 0 { "; not reached: " } else { "; " };
+        write!(refusal.message, "{sep}{failure}").unwrap_or_default();
+    }
+    refusal
+}
+
 /// One fault for all endpoints, each with its reason.
 fn unreachable_fault(failures: &[ConnectError], timeout: Duration) -> Fault {
     let mut text = match failures {
-        [] => format!("no connection within {timeout:?}"),
+        [] => format!("no connection within {}", whole_ms(timeout)),
         [only] => only.to_string(),
         [..] => "no node could be reached".to_owned(),
     };
@@ -202,7 +218,7 @@ fn unreachable_fault(failures: &[ConnectError], timeout: Duration) -> Fault {
     let all_wrong = !failures.is_empty() && failures.iter().all(|f| f.class.is_wrong());
     if !all_wrong {
         return Fault::unavailable(text)
-            .hint("is a dsd running there? `dsctl doctor cluster network` tells more");
+            .hint("is a dsd running there? `dsctl cluster status` shows which nodes answer");
     }
     if any(Class::WrongCluster) {
         return Fault::new(Code::WrongCluster, text).hint("check the endpoints");

@@ -9,6 +9,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
+use crate::dial::whole_ms;
+
 use super::{Listener, NameError, Network, Stream};
 
 /// Connections that the kernel greets before we do.
@@ -33,7 +35,10 @@ pub struct TcpNetwork;
 impl Network for TcpNetwork {
     async fn connect(&self, address: &str, limit: Duration) -> io::Result<Stream> {
         let started = Instant::now();
-        let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {limit:?}"));
+        let late = || {
+            let why = format!("no answer within {}", whole_ms(limit));
+            io::Error::new(io::ErrorKind::TimedOut, why)
+        };
         let found = timeout(limit, resolve(address)).await.map_err(|_| late())??;
         let mut last = late();
         let count = found.len();
