@@ -99,7 +99,8 @@ impl Forwarder {
             let hail = self.hailer.hail(Plane::Forward);
             let client =
                 NodeConnection::open(&self.net, address, &hail, within).await.map_err(|error| {
-                    Fault::unavailable(format!("{} cannot reach {address}: {error}", self.node))
+                    let why = error.detail;
+                    Fault::unavailable(format!("{} cannot reach {address}: {why}", self.node))
                 })?;
             self.connections.lock().insert(address.to_owned(), client.clone());
             client

@@ -102,7 +102,8 @@ impl Greeter {
                 let hail = inner.hailer.hail(Plane::Peer);
                 PeerConnection::open(&inner.net, address, &hail, HELLO_TIMEOUT)
                     .await
-                    .map_err(|error| error.to_string())?
+                    // Whoever shows it names the address.
+                    .map_err(|error| error.detail)?
             };
             let hello = client
                 .hello(me.clone(), HELLO_TIMEOUT)
@@ -160,5 +161,48 @@ impl Greeter {
             }
         };
         self.inner.peers.iter().chain(&self.inner.others).map(view).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dsync::net::{Network, TcpNetwork};
+    use dsync_core::name::Name;
+    use dsync_core::node::{RaftId, Role};
+    use dsync_core::raft::formation::{self, Decision};
+
+    use super::*;
+
+    /// Both the log of a node that waits and the operator's view name the address themselves.
+    #[tokio::test]
+    async fn a_reason_does_not_repeat_the_address() {
+        let listener = TcpNetwork.listen("127.0.0.1:0").await.unwrap();
+        let free = listener.local_addr().unwrap().port();
+        drop(listener);
+        let config = crate::dev::lock_node(0, &[1, free], std::path::Path::new("unused"));
+        let members = config.members();
+        let me = Hello {
+            node: Name::parse("node", &config.node_id).unwrap(),
+            role: Role::Lock,
+            address: config.advertise.clone(),
+            incarnation: 1,
+            version: String::new(),
+            raft_id: RaftId::default(),
+            fingerprint: formation::fingerprint(&members),
+            members,
+            initialized: false,
+            cluster: None,
+            voters: Vec::new(),
+            directory: Vec::new(),
+        };
+        let hailer = Hailer::new(&config.node_id);
+        let greeter = Greeter::new(Arc::new(TcpNetwork), hailer, &config, Nodes::new());
+        let answers = greeter.round(&me).await;
+        let Decision::Wait(why) = formation::decide(&me, &answers) else { panic!("{answers:?}") };
+        let reason = "connection refused: nobody listens there";
+        assert!(why.ends_with(&format!("; 127.0.0.1:{free}: {reason}")), "{why}");
+        assert_eq!(why.matches(&free.to_string()).count(), 1, "{why}");
+        let seen: Vec<_> = greeter.view().into_iter().filter_map(|view| view.last_error).collect();
+        assert_eq!(seen, [reason]);
     }
 }

@@ -202,7 +202,8 @@ impl Transport {
         let plane = if bulk { Plane::Bulk } else { Plane::Peer };
         PeerConnection::open(&self.net, &address, &self.hailer.hail(plane), within)
             .await
-            .map_err(|error| error.to_string())
+            // Whoever shows it names the node and its address.
+            .map_err(|error| error.detail)
     }
 
     pub(super) fn note_success(&self, peer: RaftId) {
