@@ -121,6 +121,7 @@ fn what_the_system_refuses_is_named_with_the_fix() {
     let full = refusal(open(&fs, "a", Role::Lock));
     assert!(full.contains("cannot write /data/identity"), "{full}");
     assert!(full.contains("free space on that disk"), "{full}");
+    assert!(fs.list(Path::new(DIR)).unwrap().iter().all(|name| !name.contains(".tmp")));
     fs.full_after(None);
     assert!(open(&fs, "a", Role::Lock).is_ok(), "what a full disk left is no obstacle");
 }
