@@ -2,6 +2,7 @@
 //! simulation.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,8 +67,13 @@ impl CannotStart {
         Self { what: what.to_string(), exit: exit::UNAVAILABLE }
     }
 
-    fn data(what: impl fmt::Display) -> Self {
+    fn config(what: impl fmt::Display) -> Self {
         Self { what: what.to_string(), exit: exit::CONFIG }
+    }
+
+    /// The data directory cannot be used, by a failure of that kind.
+    fn data(what: impl fmt::Display, kind: io::ErrorKind) -> Self {
+        Self { what: what.to_string(), exit: exit::of_data(kind) }
     }
 }
 
@@ -170,14 +176,14 @@ async fn build(
     let dir = Path::new(&config.data_dir);
     let identity =
         Identity::open(Arc::clone(&host.fs), dir, &config.node_id, config.role, host.seed)
-            .map_err(CannotStart::data)?;
-    let name = Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::data)?;
+            .map_err(|error| CannotStart::data(&error, error.kind()))?;
+    let name = Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::config)?;
     let log = LogStore::open(Arc::clone(&host.fs), &dir.join("log"), host.log)
-        .map_err(CannotStart::data)?;
+        .map_err(|error| CannotStart::data(&error, error.kind()))?;
     let metrics = Arc::clone(&telemetry.metrics);
     log.watch().observe(move |took| metrics.fsync(took));
     let snapshots = SnapshotStore::open(Arc::clone(&host.fs), &dir.join("snapshots"))
-        .map_err(CannotStart::data)?;
+        .map_err(|error| CannotStart::data(&error, error.kind()))?;
     let nodes = Nodes::new();
     let hailer = Hailer::new(&config.node_id);
     let raft_id = identity.raft_id();
@@ -197,7 +203,7 @@ async fn build(
     let machine = LockState::new(Arc::clone(&telemetry.metrics));
     let engine = Engine::open(machine, log, snapshots, transport, config.timers)
         .await
-        .map_err(CannotStart::data)?;
+        .map_err(|error| CannotStart::data(&error, error.kind()))?;
     let leadership = follow(engine.clone());
     let forwarder = Arc::new(Forwarder::new(
         Arc::clone(&host.net),

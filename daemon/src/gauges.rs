@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::node::NodeService;
 use crate::raft::Leadership;
-use crate::telemetry::{Plane, RaftState};
+use crate::telemetry::Plane;
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -43,20 +43,12 @@ async fn refresh(service: &NodeService, now: &Leadership) {
     metrics.open_connections(Plane::Peer, connections.peers);
     let refused = connections.refused + connections.foreign + connections.evicted;
     metrics.refused_connections.inc_by(refused.saturating_sub(metrics.refused_connections.get()));
-    let raft = parts.role.engine().metrics();
     let initialized = parts.members.initialized().await;
-    let index = |id: Option<&crate::raft::types::LogId>| id.map_or(0, openraft::LogId::index);
-    metrics.raft_term.set(raft.current_term);
-    metrics.raft_committed.set(index(raft.local_committed.as_ref()));
-    metrics.raft_applied.set(index(raft.last_applied.as_ref()));
-    metrics.raft_state(match (initialized, raft.state) {
-        _ if now.stopped.is_some() => RaftState::Stopped,
-        (false, _) => RaftState::Forming,
-        (_, openraft::ServerState::Leader) => RaftState::Leader,
-        (_, openraft::ServerState::Candidate) => RaftState::Candidate,
-        (_, openraft::ServerState::Follower) => RaftState::Follower,
-        _ => RaftState::Learner,
-    });
+    let raft = parts.role.engine().figures(initialized);
+    metrics.raft_term.set(raft.term);
+    metrics.raft_committed.set(raft.committed);
+    metrics.raft_applied.set(raft.applied);
+    metrics.raft_state(raft.state);
     let readiness = &parts.telemetry.readiness;
     let waiting = parts.members.waiting_for();
     if stopping(service) {

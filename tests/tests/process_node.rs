@@ -138,6 +138,67 @@ async fn a_data_directory_that_cannot_be_written_is_named() {
     }
 }
 
+/// A small disk, for as long as this lives.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    /// Mounts one; `None` where the system does not let this process.
+    fn mount(at: &std::path::Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let options = format!("size={size}");
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(at)
+            .output();
+        mount.is_ok_and(|done| done.status.success()).then(|| Self(at.to_owned()))
+    }
+
+    fn grow(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let grown =
+            std::process::Command::new("mount").args(["-o", &options]).arg(&self.0).status();
+        assert!(grown.unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_a_node_with_70_and_space_brings_it_back() {
+    let mut cluster = Cluster::prepare(Plan { size: 1, ..Plan::default() });
+    let data = cluster.node(0).data_dir.clone();
+    let Some(disk) = SmallDisk::mount(&data, "128k") else {
+        println!("a file system cannot be mounted here: only simulated disks fill up");
+        return;
+    };
+    // It fills up with the first record, by the space that the log takes ahead.
+    let (code, said) = refused(cluster.node(0)).await;
+    assert_eq!(code, 70, "{said}");
+    assert!(said.contains("this node cannot go on: the Raft log has stopped: cannot "), "{said}");
+    assert!(said.contains("free space on that disk"), "{said}");
+    assert!(!said.contains("openraft"), "{said}");
+    assert!(said.lines().count() < 30, "{said}");
+    let before = said.len();
+    let (code, said) = refused(cluster.node(0)).await;
+    assert_eq!(code, 70, "{said}");
+    let said = &said[before..];
+    assert!(said.contains("cannot write ") && said.contains("free space on that disk"), "{said}");
+    for folder in [data.clone(), data.join("log")] {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(!name.contains(".tmp"), "{name} was left behind");
+        }
+    }
+    disk.grow("64m");
+    cluster.node(0).spawn();
+    cluster.wait_for_leader().await;
+    cluster.kill_all();
+}
+
 #[tokio::test]
 async fn bad_configuration_ends_with_78_and_names_every_problem_at_once() {
     let mut cluster = Cluster::prepare(Plan { size: 1, ..Plan::default() });

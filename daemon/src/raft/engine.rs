@@ -269,7 +269,7 @@ impl<M: Machine> Engine<M> {
             .with_leader(leader)
             .responder(responder)
             .await
-            .map_err(|fatal| NotDone::Stopped(fatal.to_string()))?;
+            .map_err(|fatal| NotDone::Stopped(self.why(&fatal)))?;
         let result = first_of(applied, written).await;
         drop(forget);
         result
@@ -297,10 +297,10 @@ impl<M: Machine> Engine<M> {
                         NotDone::NotLeader(to.leader_id.zip(to.leader_node))
                     }
                     RaftError::APIError(E::QuorumNotEnough(e)) => NotDone::NoQuorum(e.to_string()),
-                    RaftError::Fatal(fatal) => NotDone::Stopped(fatal.to_string()),
+                    RaftError::Fatal(fatal) => NotDone::Stopped(self.why(&fatal)),
                 },
             )?;
-            reading.await_ready(raft).await.map_err(|e| NotDone::Stopped(e.to_string()))
+            reading.await_ready(raft).await.map_err(|e| NotDone::Stopped(self.why(&e)))
         });
         match ready.await {
             Ok(done) => done?,
@@ -326,6 +326,11 @@ impl<M: Machine> Engine<M> {
             *known = (index, xxhash_rust::xxh3::xxh3_64(&bytes));
         }
         *known
+    }
+
+    /// Why the engine has stopped: in the words of its log if that failed.
+    pub(super) fn why(&self, fatal: &impl ToString) -> String {
+        self.inner.log.failure().map_or_else(|| fatal.to_string(), |failure| failure.to_string())
     }
 
     /// Stops the engine; what is answered is on disk already.

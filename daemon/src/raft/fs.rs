@@ -119,9 +119,12 @@ pub fn replace(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<
         Ok(()) | Err(_) => {}
     }
     let file = fs.create(&temporary)?;
-    file.write_at(bytes, 0)?;
-    file.sync_data()?;
-    fs.rename(&temporary, &dir.join(name))?;
+    let written = file.write_at(bytes, 0).and_then(|()| file.sync_data());
+    if let Err(error) = written.and_then(|()| fs.rename(&temporary, &dir.join(name))) {
+        // On a full disk every byte counts. If it cannot be removed, the next call does it.
+        drop(fs.remove(&temporary));
+        return Err(error);
+    }
     fs.sync_dir(dir)
 }
 

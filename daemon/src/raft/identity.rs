@@ -108,6 +108,21 @@ pub enum IdentityError {
     },
 }
 
+impl IdentityError {
+    /// What kind of failure it is, as the system names them.
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Io { source, .. } => source.kind(),
+            Self::InUse(_) => io::ErrorKind::WouldBlock,
+            Self::Foreign { .. }
+            | Self::OtherNode { .. }
+            | Self::OtherRole { .. }
+            | Self::OtherCluster { .. } => io::ErrorKind::InvalidInput,
+            Self::Lost(_) | Self::Damaged { .. } => io::ErrorKind::InvalidData,
+        }
+    }
+}
+
 impl From<IdentityError> for io::Error {
     fn from(error: IdentityError) -> Self {
         Self::other(error)
@@ -156,19 +171,11 @@ impl Identity {
         birth: u64,
     ) -> Result<Self, IdentityError> {
         fs.create_dir_all(dir).map_err(io_error("create", dir))?;
+        // Before the lock, since nothing may be written into a directory of someone else.
         let names = fs.list(dir).map_err(io_error("list", dir))?;
-        let path = dir.join(FILE);
-        let stored = if names.iter().any(|name| name == FILE) {
-            let bytes = read_all(fs.as_ref(), &path).map_err(io_error("read", &path))?;
-            let stored =
-                decode(&bytes).map_err(|why| IdentityError::Damaged { path: path.clone(), why })?;
-            check(dir, &stored, node, role)?;
-            stored
-        } else {
-            check_new(dir, &names)?;
-            let raft_id = raft_id(node, birth);
-            Stored { node: node.to_owned(), role, raft_id, cluster: None, starts: 0 }
-        };
+        if find(fs.as_ref(), dir, &names, node, role)?.is_none() {
+            check_foreign(dir, &names)?;
+        }
         let lock_path = dir.join("lock");
         let lock = fs.lock(&lock_path).map_err(|error| {
             if error.kind() == io::ErrorKind::WouldBlock {
@@ -177,6 +184,15 @@ impl Identity {
                 io_error("lock", &lock_path)(error)
             }
         })?;
+        // Another start may have come between: what counts is what is there under the lock.
+        let names = fs.list(dir).map_err(io_error("list", dir))?;
+        let stored = if let Some(stored) = find(fs.as_ref(), dir, &names, node, role)? {
+            stored
+        } else {
+            check_new(dir, &names)?;
+            let raft_id = raft_id(node, birth);
+            Stored { node: node.to_owned(), role, raft_id, cluster: None, starts: 0 }
+        };
         let mut identity = Self { fs, dir: dir.to_path_buf(), stored, lock };
         let starts = identity.stored.starts + 1;
         identity.save(Stored { starts, ..identity.stored.clone() })?;
@@ -227,6 +243,24 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Ident
     move |source| IdentityError::Io { doing, path, source }
 }
 
+/// The identity in a directory that lists these names, if it is this node's.
+fn find(
+    fs: &dyn Fs,
+    dir: &Path,
+    names: &[String],
+    node: &str,
+    role: Role,
+) -> Result<Option<Stored>, IdentityError> {
+    if !names.iter().any(|name| name == FILE) {
+        return Ok(None);
+    }
+    let path = dir.join(FILE);
+    let bytes = read_all(fs, &path).map_err(io_error("read", &path))?;
+    let stored = decode(&bytes).map_err(|why| IdentityError::Damaged { path, why })?;
+    check(dir, &stored, node, role)?;
+    Ok(Some(stored))
+}
+
 fn check(dir: &Path, stored: &Stored, node: &str, role: Role) -> Result<(), IdentityError> {
     let path = dir.to_path_buf();
     if stored.node != node {
@@ -241,6 +275,16 @@ fn check(dir: &Path, stored: &Stored, node: &str, role: Role) -> Result<(), Iden
 
 /// A directory without identity must be empty, but for what a first start may have left.
 fn check_new(dir: &Path, names: &[String]) -> Result<(), IdentityError> {
+    check_foreign(dir, names)?;
+    // The log is opened after the identity was written, so a log without one has lost it.
+    if names.iter().any(|name| name == "log") {
+        return Err(IdentityError::Lost(dir.to_path_buf()));
+    }
+    Ok(())
+}
+
+/// Refuses a directory that holds what is not ours.
+fn check_foreign(dir: &Path, names: &[String]) -> Result<(), IdentityError> {
     // The configuration keeps a name that it chose itself in `node_id`.
     let ours = |name: &str| {
         OURS.contains(&name) || name.starts_with('.') || name.split('.').next() == Some("node_id")
@@ -249,10 +293,6 @@ fn check_new(dir: &Path, names: &[String]) -> Result<(), IdentityError> {
     if let Some(names) = foreign.get(..foreign.len().min(3)).filter(|some| !some.is_empty()) {
         let names = names.join(", ");
         return Err(IdentityError::Foreign { path: dir.to_path_buf(), names });
-    }
-    // The log is opened after the identity was written, so a log without one has lost it.
-    if names.iter().any(|name| name == "log") {
-        return Err(IdentityError::Lost(dir.to_path_buf()));
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Tests of the identity.
 
 use super::*;
-use crate::raft::fs::{Crash, RealFs, SimFs};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::raft::fs::{Crash, FsFile, RealFs, SimFs};
 
 const DIR: &str = "/data";
 
@@ -119,6 +121,7 @@ fn what_the_system_refuses_is_named_with_the_fix() {
     let full = refusal(open(&fs, "a", Role::Lock));
     assert!(full.contains("cannot write /data/identity"), "{full}");
     assert!(full.contains("free space on that disk"), "{full}");
+    assert!(fs.list(Path::new(DIR)).unwrap().iter().all(|name| !name.contains(".tmp")));
     fs.full_after(None);
     assert!(open(&fs, "a", Role::Lock).is_ok(), "what a full disk left is no obstacle");
 }
@@ -132,4 +135,59 @@ fn the_file_is_text_of_a_fixed_form() {
                   cluster=000000000000000a\nstarts=3\nchecksum=825fd63904853f7e\n";
     assert_eq!(encode(&stored), golden);
     assert_eq!(decode(golden.as_bytes()), Ok(stored));
+}
+
+/// A file system on which another start runs from beginning to end just before this one's lock.
+#[derive(Debug)]
+struct Overtaken {
+    fs: SimFs,
+    done: AtomicBool,
+}
+
+impl Fs for Overtaken {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.fs.create_dir_all(dir)
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        self.fs.create(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        self.fs.open(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.fs.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.fs.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.fs.list(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.fs.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn FsLock>> {
+        if !self.done.swap(true, Ordering::Relaxed) {
+            open(&self.fs, "a", Role::Lock).unwrap().join(ClusterId(5)).unwrap();
+        }
+        self.fs.lock(path)
+    }
+}
+
+#[test]
+fn two_starts_that_race_on_an_empty_directory_have_one_raft_id() {
+    let fs = Overtaken { fs: SimFs::new(), done: AtomicBool::new(false) };
+    let second = Identity::open(Arc::new(fs), Path::new(DIR), "a", Role::Lock, 0x2_0000_0008);
+    let second = second.unwrap();
+    assert_eq!(second.raft_id() & 0xffff_ffff, 7, "the id of the first start stands");
+    assert_eq!((second.starts(), second.cluster()), (2, Some(ClusterId(5))));
+}
+
+#[test]
+fn a_refused_directory_is_left_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("dump.rdb"), b"x").unwrap();
+    let refused = Identity::open(Arc::new(RealFs), folder.path(), "a", Role::Lock, 1);
+    assert!(matches!(refused, Err(IdentityError::Foreign { .. })));
+    assert_eq!(RealFs.list(folder.path()).unwrap(), ["dump.rdb"]);
 }

@@ -12,6 +12,7 @@
 pub mod backup;
 mod election;
 mod engine;
+mod figures;
 pub mod fs;
 pub mod identity;
 pub mod log;
@@ -28,6 +29,7 @@ pub mod types;
 
 pub use election::Elections;
 pub use engine::{COMMAND_MAX, Engine, Metrics, NotDone};
+pub use figures::Figures;
 pub use machine::{AppliedState, Machine, Piece};
 pub use membership::Members;
 pub use monitor::{Leadership, follow};

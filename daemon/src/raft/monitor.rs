@@ -81,7 +81,7 @@ fn observe<M: Machine>(engine: &Engine<M>) -> Leadership {
         mine: metrics.state == ServerState::Leader,
         leader,
         stopped: metrics.running_state.err().map(|fatal| {
-            if fatal == Fatal::Stopped { ON_REQUEST.to_owned() } else { fatal.to_string() }
+            if fatal == Fatal::Stopped { ON_REQUEST.to_owned() } else { engine.why(&fatal) }
         }),
     }
 }

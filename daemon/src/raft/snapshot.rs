@@ -85,15 +85,21 @@ pub enum SnapshotError {
     },
 }
 
+impl SnapshotError {
+    /// What kind of failure it is, as the system names them.
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Io { source, .. } => source.kind(),
+            Self::Damaged { .. } => io::ErrorKind::InvalidData,
+            Self::Format { .. } => io::ErrorKind::Unsupported,
+            Self::OutOfOrder { .. } => io::ErrorKind::InvalidInput,
+        }
+    }
+}
+
 impl From<SnapshotError> for io::Error {
     fn from(error: SnapshotError) -> Self {
-        let kind = match &error {
-            SnapshotError::Io { source, .. } => source.kind(),
-            SnapshotError::Damaged { .. } => io::ErrorKind::InvalidData,
-            SnapshotError::Format { .. } => io::ErrorKind::Unsupported,
-            SnapshotError::OutOfOrder { .. } => io::ErrorKind::InvalidInput,
-        };
-        Self::new(kind, error)
+        Self::new(error.kind(), error)
     }
 }
 

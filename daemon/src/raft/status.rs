@@ -118,7 +118,7 @@ pub fn problems<M: Machine>(engine: &Engine<M>, waiting_for: &str) -> Vec<String
     let m = &engine.metrics();
     let mut found = Vec::new();
     if let Err(fatal) = &m.running_state {
-        found.push(format!("raft has stopped: {fatal}"));
+        found.push(format!("raft has stopped: {}", engine.why(fatal)));
     }
     if !waiting_for.is_empty() {
         found.push(waiting_for.to_owned());

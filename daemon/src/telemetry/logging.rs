@@ -4,13 +4,16 @@ use std::any::Any;
 use std::io;
 
 use dsync_core::config::{LogFormat, NodeConfig};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use super::escape::Escaping;
 use super::recent::Recent;
+
+/// Libraries whose own lines are silent unless `LOG_LEVEL` names them.
+const LIBRARIES: [&str; 2] = ["openraft", "tarpc"];
 
 /// Logging could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -52,13 +55,14 @@ fn panic_words(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-/// A bare level is that of our own lines: what the libraries below say at `info` is for those who
-/// build on them. A level that names targets stands as it is.
+/// A bare level is that of our own lines: what the libraries below say is for those who build on
+/// them, and what matters of it is told in our words by the log and by what follows the engine. A
+/// level that names targets stands as it is.
 fn quiet_libraries(level: &str) -> String {
     if level.contains(['=', ',']) {
         return level.to_owned();
     }
-    format!("{level},openraft=error,tarpc=error")
+    LIBRARIES.iter().fold(level.to_owned(), |filter, library| format!("{filter},{library}=off"))
 }
 
 /// The subscriber that [`init`] installs, with another writer than stderr.
@@ -74,6 +78,8 @@ where
     let filter = EnvFilter::try_new(quiet_libraries(&config.log_level)).map_err(|error| {
         CannotLog::Filter { level: config.log_level.clone(), why: error.to_string() }
     })?;
+    let kept = Targets::new().with_default(LevelFilter::WARN);
+    let kept = kept.with_targets(LIBRARIES.map(|library| (library, LevelFilter::OFF)));
     let format = config.log_format;
     let writer = move || Escaping::new(writer(), format);
     let lines = match format {
@@ -87,7 +93,7 @@ where
             .boxed(),
     };
     Ok(tracing_subscriber::registry()
-        .with(recent.with_filter(LevelFilter::WARN))
+        .with(recent.with_filter(kept))
         .with(lines.with_filter(filter)))
 }
 
@@ -176,6 +182,21 @@ mod tests {
             tracing::info!(target: "openraft", "theirs");
         });
         assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn the_libraries_are_silent_until_they_are_asked_for() {
+        let theirs = || tracing::error!(target: "openraft::raft::raft_inner", "failed to send");
+        let burst = || {
+            (0..60).for_each(|_| theirs());
+            tracing::error!("raft has stopped");
+        };
+        let (text, recent) = logged(&[("LOG_LEVEL", "debug")], burst);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(recent.list()[0].contains("raft has stopped"));
+        assert_eq!(recent.list().len(), 1, "a burst drives out no warning of ours");
+        let (text, _) = logged(&[("LOG_LEVEL", "info,openraft=error")], burst);
+        assert_eq!(text.lines().count(), 61, "{text}");
     }
 
     #[test]

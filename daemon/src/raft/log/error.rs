@@ -105,7 +105,8 @@ impl LogError {
         Self::Damaged { path: path.to_path_buf(), offset, detail: detail.into() }
     }
 
-    fn kind(&self) -> io::ErrorKind {
+    /// What kind of failure it is, as the system names them.
+    pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Io { source, .. } => source.kind(),
             Self::Damaged { .. } | Self::Missing { .. } => io::ErrorKind::InvalidData,

@@ -34,6 +34,19 @@ pub(super) fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<u64>, LogError> {
     Ok(found)
 }
 
+/// Writes a temporary file and gives it its name.
+fn fill(
+    fs: &dyn Fs,
+    file: &dyn FsFile,
+    bytes: &[u8],
+    temporary: &Path,
+    path: &Path,
+) -> Result<(), LogError> {
+    file.write_at(bytes, 0).map_err(|e| LogError::io("write", temporary, e))?;
+    file.sync_data().map_err(|e| LogError::io("sync", temporary, e))?;
+    fs.rename(temporary, path).map_err(|e| LogError::io("rename to", path, e))
+}
+
 /// The segment that is being written.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -71,9 +84,12 @@ impl Segment {
         let path = dir.join(name(sequence));
         let temporary = dir.join(format!("{}.tmp", name(sequence)));
         let file = fs.create(&temporary).map_err(|e| LogError::io("create", &temporary, e))?;
-        file.write_at(bytes, 0).map_err(|e| LogError::io("write", &temporary, e))?;
-        file.sync_data().map_err(|e| LogError::io("sync", &temporary, e))?;
-        fs.rename(&temporary, &path).map_err(|e| LogError::io("rename to", &path, e))?;
+        let filled = fill(fs, file.as_ref(), bytes, &temporary, &path);
+        if filled.is_err() {
+            // On a full disk every byte counts. If it cannot be removed, the next start does it.
+            drop(fs.remove(&temporary));
+        }
+        filled?;
         fs.sync_dir(dir).map_err(|e| LogError::io("sync", dir, e))?;
         let end = bytes.len();
         Ok(Self { sequence, path, file, end, synced: end, body, allocated: end })

@@ -200,6 +200,11 @@ impl LogWatch {
         self.0.observer.get_or_init(|| Observer(Box::new(observe)));
     }
 
+    /// Why the store stopped for good, if it did.
+    pub fn failure(&self) -> Option<LogFailure> {
+        self.0.failure()
+    }
+
     /// Becomes `Some` once, when the store stops for good: the process should then end, with a
     /// status other than 0.
     pub fn failed(&self) -> watch::Receiver<Option<LogFailure>> {

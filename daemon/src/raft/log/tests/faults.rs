@@ -1,13 +1,14 @@
 //! Full disks and failed syncs: the store stops for good, and says so.
 
 use std::io;
+use std::path::Path;
 
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 
 use super::power::{SCRIPT, total};
 use super::rig::{Rig, State};
-use crate::raft::fs::Crash;
+use crate::raft::fs::{Crash, Fs as _};
 use crate::raft::types::{Entry, EntryPayload, LogId, TypeConfig, Vote};
 
 fn blank(index: u64) -> Entry {
@@ -103,6 +104,24 @@ fn a_full_disk_is_named_with_the_fix() {
         refuses_everything(&mut store, "cannot write /data/log/log-").await;
     });
     rig.close(store);
+}
+
+#[test]
+fn a_start_on_a_full_disk_leaves_no_file_behind() {
+    let rig = Rig::new();
+    let names = || rig.fs.list(Path::new("/data/log")).unwrap();
+    for room in [0, 5, 20] {
+        rig.fs.full_after(Some(room));
+        let error = rig.open().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+        assert!(names().iter().all(|name| !name.contains(".seg")), "{:?}", names());
+    }
+    rig.fs.full_after(None);
+    rig.close(rig.open().unwrap());
+    let before = names();
+    rig.fs.full_after(Some(5));
+    assert_eq!(rig.open().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(names(), before);
 }
 
 #[test]
