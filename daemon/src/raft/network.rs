@@ -306,11 +306,11 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
 
     /// Keeps several appends on their way: the next entry does not wait until the follower has
     /// answered the one before. They go over one connection, which keeps their order.
-    fn stream_append<'s, S>(
-        &'s mut self,
+    fn stream_append<S>(
+        &mut self,
         input: S,
         option: RPCOption,
-    ) -> BoxFuture<'s, Result<Appends<'s>, RPCError<TypeConfig>>>
+    ) -> BoxFuture<'_, Result<Appends<'_>, RPCError<TypeConfig>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
