@@ -129,7 +129,12 @@ pub(crate) struct Acquire {
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Who holds it
-    #[arg(long, value_name = "ID", value_parser = parse::name, help = "Who holds it [env: DSCTL_OWNER] [default: user@host]")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = parse::name,
+        help = "Who holds it [env: DSCTL_OWNER] [default: user@host]"
+    )]
     pub(crate) owner: Option<Name>,
     /// What to do when it would wait
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
@@ -149,7 +154,12 @@ pub(crate) struct Release {
     #[arg(long, value_parser = token, conflicts_with = "owner")]
     pub(crate) token: Option<Token>,
     /// Whose grant
-    #[arg(long, value_name = "ID", value_parser = parse::name, help = "Whose grant [env: DSCTL_OWNER] [default: user@host]")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = parse::name,
+        help = "Whose grant [env: DSCTL_OWNER] [default: user@host]"
+    )]
     pub(crate) owner: Option<Name>,
 }
 
@@ -192,7 +202,12 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) foreground: bool,
     /// Who holds them
-    #[arg(long, value_name = "ID", value_parser = parse::name, help = "Who holds them [env: DSCTL_OWNER] [default: user@host]")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = parse::name,
+        help = "Who holds them [env: DSCTL_OWNER] [default: user@host]"
+    )]
     pub(crate) owner: Option<Name>,
     /// What to do when it would wait
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
@@ -286,7 +301,12 @@ pub(crate) struct ForceRelease {
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub(crate) reason: String,
     /// Who does it
-    #[arg(long, value_name = "ID", value_parser = parse::name, help = "Who does it [env: DSCTL_OWNER] [default: user@host]")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = parse::name,
+        help = "Who does it [env: DSCTL_OWNER] [default: user@host]"
+    )]
     pub(crate) owner: Option<Name>,
 }
 
