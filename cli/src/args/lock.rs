@@ -128,8 +128,13 @@ pub(crate) struct Acquire {
     /// Do not wait (the default)
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// Who holds it [env: DSCTL_OWNER] [default: user@host]
-    #[arg(long, value_name = "ID", value_parser = parse::name)]
+    /// Who holds it
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = parse::name,
+        help = "Who holds it [env: DSCTL_OWNER] [default: user@host]"
+    )]
     pub(crate) owner: Option<Name>,
     /// What to do when it would wait
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
@@ -148,8 +153,13 @@ pub(crate) struct Release {
     /// Token of the grant
     #[arg(long, value_parser = token, conflicts_with = "owner")]
     pub(crate) token: Option<Token>,
-    /// Whose grant [env: DSCTL_OWNER] [default: user@host]
-    #[arg(long, value_name = "ID", value_parser = parse::name)]
+    /// Whose grant
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = parse::name,
+        help = "Whose grant [env: DSCTL_OWNER] [default: user@host]"
+    )]
     pub(crate) owner: Option<Name>,
 }
 
@@ -191,8 +201,13 @@ pub(crate) struct Run {
     /// itself is signalled then, not what it starts
     #[arg(long)]
     pub(crate) foreground: bool,
-    /// Who holds them [env: DSCTL_OWNER] [default: user@host]
-    #[arg(long, value_name = "ID", value_parser = parse::name)]
+    /// Who holds them
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = parse::name,
+        help = "Who holds them [env: DSCTL_OWNER] [default: user@host]"
+    )]
     pub(crate) owner: Option<Name>,
     /// What to do when it would wait
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
@@ -285,8 +300,13 @@ pub(crate) struct ForceRelease {
     /// Why, for those who look later
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub(crate) reason: String,
-    /// Who does it [env: DSCTL_OWNER] [default: user@host]
-    #[arg(long, value_name = "ID", value_parser = parse::name)]
+    /// Who does it
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = parse::name,
+        help = "Who does it [env: DSCTL_OWNER] [default: user@host]"
+    )]
     pub(crate) owner: Option<Name>,
 }
 

@@ -176,7 +176,9 @@ fn consistent(state: &State) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::{At, Batch, Command, Mode, Policy, Request, RequestKey, Want};
+    use crate::lock::{
+        At, Batch, Command, Mode, Outcome, Policy, Request, RequestKey, Settings, Want,
+    };
     use crate::name::Name;
 
     /// One session that holds `x`, and another owner of it that waits.
@@ -239,13 +241,6 @@ mod tests {
         }
         assert_eq!(LockMachine::restore(machine().snapshot()), Ok(machine()));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lock::{At, Batch, Command, Outcome, Request, RequestKey, Settings};
-    use crate::name::Name;
 
     /// Opens a session and takes a lock in it; gives the session and the token.
     fn grant(machine: &mut LockMachine, index: u64, key: u128) -> (SessionId, Token) {
@@ -266,10 +261,10 @@ mod tests {
         let Outcome::SessionOpened { session, .. } = opened else { panic!("{opened:?}") };
         let lock = Name::parse("lock", &format!("l{key}")).unwrap();
         let acquire = Command::Acquire {
-            wants: vec![crate::lock::Want { lock, mode: crate::lock::Mode::Exclusive }],
+            wants: vec![Want { lock, mode: Mode::Exclusive }],
             owner,
             wait_ms: 0,
-            policy: crate::lock::Policy::Detect,
+            policy: Policy::Detect,
             age: 0,
             max_hold_ms: 0,
         };
