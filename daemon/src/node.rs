@@ -154,10 +154,13 @@ impl NodeService {
                 Err(fault) => forwarder.answer(Err(fault)),
             };
         }
-        if needs_leader(&request)
-            && let Some(address) = self.leader_elsewhere()
-        {
-            return self.hand_on(&address, head, request, until).await;
+        if needs_leader(&request) {
+            if let Some(address) = self.leader_elsewhere() {
+                return self.hand_on(&address, head, request, until).await;
+            }
+            if !self.parts.role.has_leader() {
+                return forwarder.answer(Err(lock::no_leader()));
+            }
         }
         forwarder.answer(self.admin_here(request, until).await)
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use dsync::PeerConnection;
 use dsync::peer::{Destination, RaftCall, RaftReply};
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, Stream, StreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use openraft::OptionalSend;
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -317,11 +317,18 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         if self.class != Class::Append {
             return openraft::network::stream_append_sequential(self, input, option);
         }
-        Box::pin(async move {
+        let opening = async move {
+            let mut input = input;
+            // openraft pauses after a failure when it is asked for a request, so that is done
+            // before the peer is dialed: a dead one is not dialed in a loop.
+            let Some(first) = input.next().await else {
+                return Ok::<Appends<'s>, RPCError<TypeConfig>>(stream::empty().boxed());
+            };
             let line = Line::open(self).await?;
-            let replies = input.map(move |rpc| line.clone().append(rpc)).buffered(PIPELINE);
-            Ok(replies.boxed())
-        })
+            let requests = stream::iter([first]).chain(input);
+            Ok(requests.map(move |rpc| line.clone().append(rpc)).buffered(PIPELINE).boxed())
+        };
+        Box::pin(async move { Ok(stream::once(opening).try_flatten().boxed()) })
     }
 
     async fn vote(

@@ -191,19 +191,26 @@ impl Transport {
         Ok(Destination { cluster, to, from: self.raft_id })
     }
 
-    /// Dials a member, where the directory has it now or else where the log has it.
+    /// Dials a member where the directory has it now; where that fails, where the log has it: the
+    /// directory may remember a place that the node has left.
     pub(super) async fn dial(
         &self,
         member: &RaftNode,
         bulk: bool,
         within: Duration,
     ) -> Result<PeerConnection, String> {
-        let address = self.nodes.address_of(&member.node).unwrap_or_else(|| member.address.clone());
         let plane = if bulk { Plane::Bulk } else { Plane::Peer };
-        PeerConnection::open(&self.net, &address, &self.hailer.hail(plane), within)
-            .await
-            // Whoever shows it names the node and its address.
-            .map_err(|error| error.detail)
+        let hail = self.hailer.hail(plane);
+        let known = self.nodes.address_of(&member.node).filter(|a| *a != member.address);
+        if let Some(address) = known
+            && let Ok(open) = PeerConnection::open(&self.net, &address, &hail, within).await
+            && open.greeting().id == member.node
+        {
+            return Ok(open);
+        }
+        // Whoever shows the error names the node and its address.
+        let open = PeerConnection::open(&self.net, &member.address, &hail, within).await;
+        open.map_err(|error| error.detail)
     }
 
     pub(super) fn note_success(&self, peer: RaftId) {

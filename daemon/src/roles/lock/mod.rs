@@ -230,7 +230,8 @@ fn name_request(fault: Fault, key: &RequestKey) -> Fault {
     fault.hint(format!("the outcome is unknown; repeat it with {name}: it takes effect once"))
 }
 
-fn no_leader() -> Fault {
+/// What is answered while nobody leads.
+pub fn no_leader() -> Fault {
     Fault::unavailable("the lock nodes have no leader now")
         .hint("see `dsctl raft leader`: a majority of the lock nodes must run and reach each other")
 }

@@ -19,6 +19,8 @@ const IN_FLIGHT: usize = 2;
 const BATCH_REQUESTS: usize = 1_024;
 /// Bytes of one entry, about: well below the engine's limit for a command.
 const BATCH_BYTES: usize = 96 * 1024;
+/// Time before a term is opened again when its first entry was refused.
+const OPEN_AGAIN: Duration = Duration::from_millis(25);
 /// Keep-alives are collected for so long.
 const KEEP_ALIVE_LINGER: Duration = Duration::from_millis(50);
 /// Requests that wait for a place in an entry.
@@ -67,6 +69,7 @@ impl Proposer {
             keep_alives_due: None,
             opened_term: None,
             ticked: None,
+            open_again: Instant::now(),
         };
         tokio::spawn(task.run().in_current_span());
         Self { jobs }
@@ -135,6 +138,8 @@ struct Task {
     opened_term: Option<u64>,
     /// The deadline that the last tick was for, and when.
     ticked: Option<(u64, Instant)>,
+    /// Not before this time is the first entry of a term proposed again.
+    open_again: Instant,
 }
 
 impl Task {
@@ -145,14 +150,23 @@ impl Task {
                 && let Some((batch, senders)) = self.next_entry()
             {
                 let engine = self.engine.clone();
-                in_flight.push(async move { senders.answer(engine.propose(&batch).await) });
+                in_flight.push(async move {
+                    let result = engine.propose(&batch).await;
+                    let done = result.is_ok();
+                    senders.answer(result);
+                    done
+                });
                 continue;
             }
             let wake = self.wake_at(in_flight.len());
             let open = self.requests.len() < BATCH_REQUESTS && self.bytes < BATCH_BYTES;
             tokio::select! {
                 biased;
-                Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
+                Some(done) = in_flight.next(), if !in_flight.is_empty() => if !done {
+                    // A new leader's first entries may be refused: the term is still to be opened.
+                    self.opened_term = None;
+                    self.open_again = Instant::now() + OPEN_AGAIN;
+                },
                 job = self.jobs.recv(), if open => match job {
                     Some(job) => {
                         self.take(job);
@@ -195,7 +209,8 @@ impl Task {
     fn next_entry(&mut self) -> Option<(Batch, Senders)> {
         let leads = self.engine.leader_time();
         let keep_alives_due = self.keep_alives_due.is_some_and(|at| at <= Instant::now());
-        let opens = leads.is_some_and(|(term, _)| self.opened_term != Some(term));
+        let opens = leads.is_some_and(|(term, _)| self.opened_term != Some(term))
+            && self.open_again <= Instant::now();
         let tick = leads.and_then(|(_, t)| self.tick_due(t));
         let asked = !self.requests.is_empty() || keep_alives_due;
         if !(asked || opens || tick.is_some()) {
@@ -243,10 +258,9 @@ impl Task {
             };
             Some(Instant::now() + Duration::from_millis(left))
         });
-        match (self.keep_alives_due, tick) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let leads = self.engine.leader_time().map(|(term, _)| term);
+        let opens = (leads.is_some() && leads != self.opened_term).then_some(self.open_again);
+        [self.keep_alives_due, tick, opens].into_iter().flatten().min()
     }
 }
 

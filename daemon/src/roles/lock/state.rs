@@ -151,8 +151,10 @@ impl LockState {
     fn replace(&mut self, machine: LockMachine) {
         self.machine = machine;
         // What happened before is not known event by event: watchers begin anew.
+        let index = self.machine.index().max(*self.applied.borrow());
+        self.applied.send_replace(index);
         self.events.clear();
-        self.events_from = u64::MAX;
+        self.events_from = index + 1;
         self.deadline.send_replace(self.machine.next_deadline());
         for (key, waiters) in std::mem::take(&mut self.waiting) {
             if let Lookup::Done(outcome) = self.machine.lookup(&key) {

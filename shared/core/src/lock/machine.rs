@@ -77,6 +77,11 @@ impl LockMachine {
         step.applied
     }
 
+    /// Log index of the last entry; 0 before the first and after a backup was restored.
+    pub fn index(&self) -> u64 {
+        self.state.index
+    }
+
     /// Cluster time of the last entry.
     pub fn now_ms(&self) -> u64 {
         self.state.now_ms
