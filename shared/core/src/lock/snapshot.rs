@@ -242,7 +242,7 @@ mod tests {
 }
 
 #[cfg(test)]
-mod tests {
+mod backup_tests {
     use super::*;
     use crate::lock::{At, Batch, Command, Outcome, Request, RequestKey, Settings};
     use crate::name::Name;

@@ -152,10 +152,9 @@ mod tests {
     }
 
     fn waits(peers: &[PeerAnswer]) -> String {
-        match decide(&hello("a", &ALL), peers) {
-            Decision::Wait(why) => why,
-            other => panic!("{other:?}"),
-        }
+        let decision = decide(&hello("a", &ALL), peers);
+        let Decision::Wait(why) = &decision else { panic!("{decision:?}") };
+        why.clone()
     }
 
     #[test]
