@@ -144,7 +144,7 @@ struct SmallDisk(std::path::PathBuf);
 impl SmallDisk {
     /// Mounts one; `None` where the system does not let this process.
     fn mount(at: &std::path::Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
+        std::fs::create_dir_all(at).expect("the test's folder is writable");
         let options = format!("size={size}");
         let mount = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
@@ -157,7 +157,7 @@ impl SmallDisk {
         let options = format!("remount,size={size}");
         let grown =
             std::process::Command::new("mount").args(["-o", &options]).arg(&self.0).status();
-        assert!(grown.unwrap().success());
+        assert!(grown.is_ok_and(|done| done.success()));
     }
 }
 
