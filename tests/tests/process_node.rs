@@ -144,7 +144,7 @@ struct SmallDisk(std::path::PathBuf);
 impl SmallDisk {
     /// Mounts one; `None` where the system does not let this process.
     fn mount(at: &std::path::Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).expect("the test's folder is writable");
+        assert!(std::fs::create_dir_all(at).is_ok(), "the test's folder is writable");
         let options = format!("size={size}");
         let mount = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
