@@ -1,5 +1,6 @@
 //! The nodes that this node knows, shared by all its parts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dsync::preamble::{Hail, Plane};
@@ -31,6 +32,11 @@ impl Nodes {
         for entry in entries {
             directory.merge(now, entry);
         }
+    }
+
+    /// Sets whom to keep, by name or address, and forgets others that are silent.
+    pub fn keep(&self, names_and_addresses: BTreeSet<String>) {
+        self.directory.lock().keep(self.now_ms(), names_and_addresses);
     }
 
     /// Every node known.

@@ -1,5 +1,6 @@
 //! One node: what it answers on every connection.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,7 +132,15 @@ impl NodeService {
         let me = self.hello_of_mine().await;
         let answers = self.parts.greeter.round(&me).await;
         self.parts.nodes.merge([self.entry_of_mine()]);
+        self.parts.nodes.keep(self.belonging());
         self.parts.members.step(&me, &answers).await;
+    }
+
+    /// Whom this node never forgets: the members by name, the configured nodes by address.
+    fn belonging(&self) -> BTreeSet<String> {
+        let config = &self.parts.me.config;
+        let members = self.parts.members.names();
+        members.chain(config.peers.iter().chain(&config.cluster).cloned()).collect()
     }
 
     async fn serve_admin(

@@ -101,12 +101,8 @@ pub(crate) async fn node_infos(ctx: &Ctx) -> Result<Vec<Said<NodeInfo>>> {
         let answers = join_all(unasked.into_iter().map(|one| node_info(ctx, one))).await;
         for one in answers {
             if let Ok(info) = &one.answer {
-                for peer in &info.peers {
-                    let role = Some(info.role);
-                    learn(
-                        &mut known,
-                        Known { node: peer.node.clone(), role, address: peer.address.clone() },
-                    );
+                for peer in configured(info).filter(is_there) {
+                    learn(&mut known, peer);
                 }
             }
             said.push(one);
@@ -170,8 +166,21 @@ pub(crate) async fn raft_statuses(ctx: &Ctx) -> Result<Vec<Said<RaftStatus>>> {
             || one.answer.is_ok()
             || !matches!(&one.answer, Err(fault) if fault.code == dsync_core::Code::WrongRole)
     });
+    let members = members(&said);
+    if !members.is_empty() {
+        let mut peers = configured_peers(ctx, &said).await;
+        peers.extend(members);
+        let expected = |one: &Known| ctx.settings.expected.iter().any(|e| e.address == one.address);
+        said.retain(|one| belongs(&one.known, &peers) || expected(&one.known));
+    }
     said.sort_by_key(|one| one.known.label().to_owned());
     Ok(without_doubles(said))
+}
+
+/// Whether a node is a member or a configured peer: one that only greeted the cluster, by the name
+/// that it gave itself, is no part of its Raft.
+fn belongs(one: &Known, members_and_peers: &[Known]) -> bool {
+    members_and_peers.iter().any(|other| other.same(one) || other.address == one.address)
 }
 
 /// The voters and learners that the answers name.
@@ -191,13 +200,44 @@ fn members(said: &[Said<RaftStatus>]) -> Vec<Known> {
 async fn configured_peers(ctx: &Ctx, said: &[Said<RaftStatus>]) -> Vec<Known> {
     let Some(one) = said.iter().find(|one| one.answer.is_ok()) else { return Vec::new() };
     match node_info(ctx, one.known.clone()).await.answer {
-        Ok(info) => info
-            .peers
-            .into_iter()
-            .map(|peer| Known { node: peer.node, role: Some(info.role), address: peer.address })
-            .collect(),
+        Ok(info) => configured(&info).filter(|one| one.role == Some(Role::Lock)).collect(),
         Err(_) => Vec::new(),
     }
+}
+
+/// The nodes that a node's configuration names. `PEER_ADDRESSES` have its role; what those in
+/// `CLUSTER_ADDRESSES` do is not known from here.
+fn configured(info: &NodeInfo) -> impl Iterator<Item = Known> {
+    let is_in = |key: &str, address: &str| {
+        let setting = info.settings.iter().find(|setting| setting.key == key);
+        setting.is_some_and(|setting| setting.value.split(',').any(|one| one.trim() == address))
+    };
+    info.peers.iter().map(move |peer| {
+        let address = peer.address.clone();
+        let elsewhere = is_in("CLUSTER_ADDRESSES", &address) && !is_in("PEER_ADDRESSES", &address);
+        let role = (!elsewhere).then_some(info.role);
+        Known { node: peer.node.clone(), role, address }
+    })
+}
+
+/// An address of another role is a node once one was heard there; until then it is a plan, which
+/// `cluster topology` shows.
+fn is_there(one: &Known) -> bool {
+    one.role.is_some() || one.node.is_some()
+}
+
+/// Every node that is known of or planned: the directory, and what the node that was asked has in
+/// its configuration.
+pub(crate) async fn planned(ctx: &Ctx) -> Result<Vec<Known>> {
+    let mut all = directory(ctx).await?;
+    if let Ok(answer) = ctx.admin(AdminRequest::NodeInfo, None).await
+        && let Ok(AdminReply::Node(info)) = answer.result
+    {
+        for one in configured(&info) {
+            learn(&mut all, one);
+        }
+    }
+    Ok(all)
 }
 
 /// Raft as one node sees it.
@@ -232,7 +272,10 @@ async fn ask(
 
 #[cfg(test)]
 mod tests {
+    use dsync::api::{PeerView, Setting};
+
     use super::*;
+    use crate::output::views::cluster::sample;
 
     fn known(node: Option<&str>, address: &str) -> Known {
         Known { node: node.map(str::to_owned), role: None, address: address.to_owned() }
@@ -257,5 +300,45 @@ mod tests {
         let kept = without_doubles(vec![good, silent]);
         assert_eq!(kept.len(), 1);
         assert!(kept.first().unwrap().answer.is_ok());
+    }
+
+    fn lock_node() -> NodeInfo {
+        let view = |address: &str, node: Option<&str>| PeerView {
+            address: address.to_owned(),
+            node: node.map(str::to_owned),
+            last_hello_ms_ago: None,
+            last_error: None,
+        };
+        let setting = |key: &str, value: &str| Setting {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            source: "test".to_owned(),
+        };
+        NodeInfo {
+            peers: vec![view("h:8002", None), view("h:9001", None), view("h:7001", Some("cache"))],
+            settings: vec![
+                setting("PEER_ADDRESSES", "h:8002"),
+                setting("CLUSTER_ADDRESSES", "h:9001, h:7001"),
+            ],
+            ..sample::info(1)
+        }
+    }
+
+    #[test]
+    fn the_role_of_an_address_elsewhere_is_unknown_and_it_counts_once_it_was_heard() {
+        let peer = Known { role: Some(Role::Lock), ..known(None, "h:8002") };
+        let (queue, cache) = (known(None, "h:9001"), known(Some("cache"), "h:7001"));
+        let all: Vec<Known> = configured(&lock_node()).collect();
+        assert_eq!(all, [peer.clone(), queue, cache.clone()]);
+        let there: Vec<Known> = all.into_iter().filter(is_there).collect();
+        assert_eq!(there, [peer, cache]);
+    }
+
+    #[test]
+    fn who_only_greeted_the_cluster_is_no_part_of_its_raft() {
+        let cluster = [known(Some("a"), "h:1"), known(None, "h:2")];
+        assert!(belongs(&known(Some("a"), "elsewhere:1"), &cluster));
+        assert!(belongs(&known(Some("b"), "h:2"), &cluster));
+        assert!(!belongs(&known(Some("wrong"), "h:9"), &cluster));
     }
 }

@@ -122,6 +122,13 @@ impl<M: Machine> Members<M> {
         contact.and_then(|c| c.last_success).is_some_and(|at| at.elapsed() < ALIVE)
     }
 
+    /// Names of the voters and learners.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let membership = self.engine.metrics().membership_config;
+        let names: Vec<_> = membership.membership().nodes().map(|(_, n)| n.node.clone()).collect();
+        names.into_iter()
+    }
+
     /// Voters by raft id.
     pub fn voters(&self) -> BTreeMap<RaftId, RaftNode> {
         let membership = self.engine.metrics().membership_config;
@@ -188,19 +195,47 @@ impl<M: Machine> Members<M> {
         )))
     }
 
-    /// Hands leadership to the voter that has most of the log, if there is another one.
+    /// Hands leadership to the voter that has most of the log, if another one answers. Waits no
+    /// longer once that one fails to answer: all nodes may be stopping together.
     pub async fn hand_over(&self, within: Duration) {
+        let Some((to, node)) = self.successor() else { return };
+        let told = tokio::select! {
+            told = self.transfer(&node, within) => told,
+            () = self.falls_silent(to) => Err(Fault::unavailable(format!("{node} has gone"))),
+        };
+        match told {
+            Ok(text) => tracing::info!("leadership handed over: {text}"),
+            Err(fault) => tracing::info!(reason = %fault.message, "leadership was not handed over"),
+        }
+    }
+
+    /// The other voter that has most of the log, of those that answer.
+    fn successor(&self) -> Option<(RaftId, String)> {
         let metrics = self.engine.metrics();
         let me = self.engine.transport().raft_id();
         let voters = self.voters();
         let best = metrics.replication.iter().flatten().filter(|(id, at)| {
-            **id != me && voters.contains_key(id) && at.is_some() && self.is_alive(**id)
+            **id != me && voters.contains_key(id) && at.is_some() && self.answers(**id)
         });
         let best = best.max_by_key(|(_, at)| at.as_ref().map(openraft::LogId::index));
-        let Some(node) = best.and_then(|(id, _)| voters.get(id)) else { return };
-        match self.transfer(&node.node, within).await {
-            Ok(text) => tracing::info!("leadership handed over: {text}"),
-            Err(fault) => tracing::warn!(%fault, "leadership was not handed over"),
+        let (id, _) = best?;
+        Some((*id, voters.get(id)?.node.clone()))
+    }
+
+    /// The voter answered lately, and has not failed to since.
+    fn answers(&self, id: RaftId) -> bool {
+        self.is_alive(id) && !self.failed_last(id)
+    }
+
+    fn failed_last(&self, id: RaftId) -> bool {
+        let contact = self.engine.transport().contact(id);
+        contact.is_some_and(|contact| contact.failed_last())
+    }
+
+    /// Returns once a call to that voter failed and none succeeded since.
+    async fn falls_silent(&self, id: RaftId) {
+        while !self.failed_last(id) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

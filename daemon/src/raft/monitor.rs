@@ -70,6 +70,9 @@ fn observe<M: Machine>(engine: &Engine<M>) -> Leadership {
     let names: BTreeMap<RaftId, String> =
         membership.nodes().map(|(id, node)| (*id, node.node.clone())).collect();
     engine.transport().set_names(names);
+    if metrics.state == ServerState::Leader {
+        engine.transport().leads();
+    }
     // After a restart openraft names the leader of the vote on disk; it leads when it is heard.
     let heard = engine.transport().leader_heard().map(|(id, _)| id);
     let leader = metrics

@@ -204,6 +204,11 @@ impl PeerNetwork {
     }
 }
 
+/// The replies to no appends at all.
+fn no_appends<'s>() -> Result<Appends<'s>, RPCError<TypeConfig>> {
+    Ok(stream::empty().boxed())
+}
+
 fn append_call(rpc: &AppendEntriesRequest<TypeConfig>, t_ms: u64) -> RaftCall {
     RaftCall::Append {
         vote: vote_to_peer(&rpc.vote),
@@ -322,7 +327,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             // openraft pauses after a failure when it is asked for a request, so that is done
             // before the peer is dialed: a dead one is not dialed in a loop.
             let Some(first) = input.next().await else {
-                return Ok::<Appends<'s>, RPCError<TypeConfig>>(stream::empty().boxed());
+                return no_appends();
             };
             let line = Line::open(self).await?;
             let requests = stream::iter([first]).chain(input);

@@ -34,6 +34,17 @@ pub struct Contact {
     pub last_failure: Option<(Instant, String)>,
 }
 
+impl Contact {
+    /// It failed to answer after it last did.
+    pub fn failed_last(&self) -> bool {
+        match (self.last_success, &self.last_failure) {
+            (Some(good), Some((bad, _))) => *bad >= good,
+            (None, failure) => failure.is_some(),
+            (Some(_), None) => false,
+        }
+    }
+}
+
 /// The way to the peers, shared by all connections.
 pub struct Transport {
     net: Net,
@@ -47,6 +58,7 @@ pub struct Transport {
     names: RwLock<BTreeMap<RaftId, String>>,
     contacts: Mutex<BTreeMap<RaftId, Contact>>,
     leader_heard: Mutex<Option<(RaftId, Instant)>>,
+    led: Mutex<Option<Instant>>,
     elections: Elections,
     transfers: AtomicU64,
 }
@@ -80,6 +92,7 @@ impl Transport {
             names: RwLock::new(BTreeMap::new()),
             contacts: Mutex::new(BTreeMap::new()),
             leader_heard: Mutex::new(None),
+            led: Mutex::new(None),
             elections,
             transfers: AtomicU64::new(1),
         })
@@ -143,9 +156,20 @@ impl Transport {
         *self.leader_heard.lock()
     }
 
+    /// This node leads now.
+    pub(super) fn leads(&self) {
+        *self.led.lock() = Some(Instant::now());
+    }
+
     /// Why an election is due, in words.
     pub(super) fn why_elect(&self) -> (ElectionReason, String) {
-        match self.leader_heard() {
+        let (led, heard) = (*self.led.lock(), self.leader_heard());
+        if let Some(led) = led.filter(|led| heard.is_none_or(|(_, at)| at < *led)) {
+            let ago = led.elapsed().as_millis();
+            let why = format!("this node led until {ago} ms ago and has heard no other leader");
+            return (ElectionReason::QuorumLost, why);
+        }
+        match heard {
             // An election before the leader's time is up is one that it asked for.
             Some((leader, at)) if at.elapsed() < self.election_min() => {
                 let name = self.name_of(leader);

@@ -1,11 +1,14 @@
 //! Who the nodes are: roles, greetings and the directory that every greeting hands on.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
+
+mod directory;
+
+pub use directory::{DIRECTORY_MAX, Directory, FORGET_MS};
 
 /// What a process does. Append only: the number is on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,58 +101,4 @@ pub struct DirectoryEntry {
     pub version: String,
     /// Time since the node that tells this, or someone it heard of, spoke to it.
     pub heard_ms_ago: u64,
-}
-
-/// Most nodes a directory holds, whoever announces them.
-pub const DIRECTORY_MAX: usize = 1_024;
-
-/// The nodes that are known, by name.
-#[derive(Debug, Clone, Default)]
-pub struct Directory {
-    entries: BTreeMap<Name, (DirectoryEntry, u64)>,
-}
-
-impl Directory {
-    /// Takes an entry in. A higher incarnation replaces a lower one; of one incarnation the more
-    /// recently heard counts. `now_ms` is this node's clock.
-    pub fn merge(&mut self, now_ms: u64, entry: DirectoryEntry) {
-        let heard = now_ms.saturating_sub(entry.heard_ms_ago);
-        let full = self.entries.len() >= DIRECTORY_MAX;
-        match self.entries.get_mut(&entry.node) {
-            Some((old, old_heard)) => {
-                let newer = entry.incarnation > old.incarnation;
-                if newer || (entry.incarnation == old.incarnation && heard > *old_heard) {
-                    *old_heard = heard;
-                    *old = entry;
-                }
-            }
-            None if full => {}
-            None => {
-                self.entries.insert(entry.node.clone(), (entry, heard));
-            }
-        }
-    }
-
-    /// Every entry, its age counted up to `now_ms`.
-    pub fn list(&self, now_ms: u64) -> Vec<DirectoryEntry> {
-        self.entries
-            .values()
-            .map(|(entry, heard)| DirectoryEntry {
-                heard_ms_ago: now_ms.saturating_sub(*heard),
-                ..entry.clone()
-            })
-            .collect()
-    }
-
-    /// The entry of that name.
-    pub fn get(&self, node: &str) -> Option<&DirectoryEntry> {
-        self.entries.get(node).map(|(entry, _)| entry)
-    }
-
-    /// The nodes of a role, the most recently heard first.
-    pub fn of_role(&self, role: Role) -> Vec<DirectoryEntry> {
-        let mut found: Vec<_> = self.entries.values().filter(|(e, _)| e.role == role).collect();
-        found.sort_by_key(|(_, heard)| std::cmp::Reverse(*heard));
-        found.into_iter().map(|(entry, _)| entry.clone()).collect()
-    }
 }
