@@ -50,6 +50,9 @@ pub struct Host {
     pub log: LogOptions,
     /// Random bits for names that must not meet again.
     pub seed: u64,
+    /// When this process started, in milliseconds since 1970: so that what a node says of itself
+    /// now outdoes what it said before its data was lost. No safety rests on it.
+    pub started_ms: u64,
 }
 
 /// Why a node could not start.
@@ -198,7 +201,7 @@ async fn build(
     if let Some(cluster) = identity.cluster() {
         transport.set_cluster(cluster);
     }
-    let incarnation = identity.starts();
+    let incarnation = host.started_ms.saturating_add(identity.starts());
     let identity = Arc::new(Mutex::new(identity));
     let machine = LockState::new(Arc::clone(&telemetry.metrics));
     let engine = Engine::open(machine, log, snapshots, transport, config.timers)

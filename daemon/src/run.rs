@@ -68,6 +68,9 @@ pub fn real_host() -> Host {
         fs: Arc::new(RealFs),
         log: LogOptions::default(),
         seed: rand::random(),
+        started_ms: std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0)),
     }
 }
 

@@ -20,6 +20,7 @@ async fn start(fs: &SimFs) -> Result<RunningNode, CannotStart> {
         fs: Arc::new(fs.clone()),
         log: LogOptions::default(),
         seed: 7,
+        started_ms: 0,
     };
     RunningNode::start(config, Vec::new(), Telemetry::new(Recent::default()), host).await
 }

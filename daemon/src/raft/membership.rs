@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dsync_core::node::{ClusterId, Hello, RaftId, Role};
@@ -11,6 +12,7 @@ use dsync_core::{Code, Fault};
 use openraft::ChangeMembers;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::engine::Engine;
 use super::identity::Identity;
@@ -21,6 +23,8 @@ use super::types::RaftNode;
 const ALIVE: Duration = Duration::from_secs(3);
 /// Longest time for a new member to catch up with the log.
 const CATCH_UP: Duration = Duration::from_secs(120);
+/// Pause after a replacement that did not succeed.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// Forms the cluster and replaces wiped members.
 #[derive(Debug)]
@@ -29,12 +33,13 @@ pub struct Members<M: Machine> {
     identity: Arc<Mutex<Identity>>,
     seed: u64,
     said: Mutex<String>,
+    replacing: Arc<AtomicBool>,
 }
 
 impl<M: Machine> Members<M> {
     /// `seed` makes the id of a cluster that this node forms.
     pub fn new(engine: Engine<M>, identity: Arc<Mutex<Identity>>, seed: u64) -> Self {
-        Self { engine, identity, seed, said: Mutex::new(String::new()) }
+        Self { engine, identity, seed, said: Mutex::new(String::new()), replacing: Arc::default() }
     }
 
     /// True once the log holds a membership.
@@ -62,7 +67,7 @@ impl<M: Machine> Members<M> {
     pub async fn step(&self, me: &Hello, peers: &[PeerAnswer]) {
         if self.initialized().await {
             self.say(String::new());
-            self.replace_wiped(me.role, peers).await;
+            self.replace_wiped(me.role, peers);
             return;
         }
         match formation::decide(me, peers) {
@@ -94,27 +99,32 @@ impl<M: Machine> Members<M> {
         }
     }
 
-    /// On the leader: a voter whose node comes back empty is replaced by its new self.
-    async fn replace_wiped(&self, role: Role, peers: &[PeerAnswer]) {
-        if self.engine.leader_time().is_none() {
+    /// On the leader: a voter whose node comes back empty is replaced by its new self, one at a
+    /// time and beside the greetings, which must go on.
+    fn replace_wiped(&self, role: Role, peers: &[PeerAnswer]) {
+        let leads = self.engine.leader_time().is_some() && self.engine.quorum_lost_for().is_none();
+        if !leads || self.replacing.load(Ordering::Relaxed) {
             return;
         }
-        let voters = self.voters();
-        for hello in peers.iter().filter_map(|p| p.hello.as_ref().ok()) {
-            let Some((old, _)) = voters.iter().find(|(_, n)| n.node == hello.node.as_str()) else {
-                continue;
-            };
-            let fresh = hello.role == role && !hello.initialized && hello.raft_id != *old;
-            if !fresh || voters.contains_key(&hello.raft_id) || self.is_alive(*old) {
-                continue;
-            }
-            match self.replace(*old, hello).await {
+        let members = self.members();
+        let wiped = formation::wiped(role, &members, peers);
+        let Some((old, hello)) = wiped.into_iter().find(|(old, _)| !self.is_alive(*old)) else {
+            return;
+        };
+        self.replacing.store(true, Ordering::Relaxed);
+        let (engine, hello) = (self.engine.clone(), hello.clone());
+        let replacing = Arc::clone(&self.replacing);
+        let work = async move {
+            match replace(&engine, old, &hello).await {
                 Ok(text) => tracing::warn!("{text}"),
                 Err(fault) => {
                     tracing::warn!(node = %hello.node, %fault, "cannot replace the wiped node yet");
+                    tokio::time::sleep(TRY_AGAIN).await;
                 }
             }
-        }
+            replacing.store(false, Ordering::Relaxed);
+        };
+        tokio::spawn(work.in_current_span());
     }
 
     fn is_alive(&self, id: RaftId) -> bool {
@@ -127,6 +137,11 @@ impl<M: Machine> Members<M> {
         let membership = self.engine.metrics().membership_config;
         let names: Vec<_> = membership.membership().nodes().map(|(_, n)| n.node.clone()).collect();
         names.into_iter()
+    }
+
+    /// Members by raft id, as the log has them.
+    pub fn members(&self) -> formation::Members {
+        members_of(&self.engine)
     }
 
     /// Voters by raft id.
@@ -164,7 +179,7 @@ impl<M: Machine> Members<M> {
                 format!("{node} still has its data (raft id {old:016x}): nothing to replace"),
             ));
         }
-        self.replace(*old, hello).await
+        replace(&self.engine, *old, hello).await
     }
 
     /// Hands leadership to that voter.
@@ -238,26 +253,6 @@ impl<M: Machine> Members<M> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-
-    async fn replace(&self, old: RaftId, hello: &Hello) -> Result<String, Fault> {
-        let raft = self.engine.raft();
-        let node = RaftNode { node: hello.node.to_string(), address: hello.address.clone() };
-        tracing::warn!(node = %hello.node, old = format!("{old:016x}"), new = format!("{:016x}", hello.raft_id), "a member lost its data: it joins anew");
-        let failed =
-            |error: String| Fault::unavailable(format!("replacing {}: {error}", hello.node));
-        let caught_up = tokio::time::timeout(CATCH_UP, raft.add_learner(hello.raft_id, node, true));
-        caught_up
-            .await
-            .map_err(|_| failed(format!("it did not catch up within {} s", CATCH_UP.as_secs())))?
-            .map_err(|error| failed(error.to_string()))?;
-        let mut voters: BTreeSet<RaftId> = self.voters().into_keys().collect();
-        voters.remove(&old);
-        voters.insert(hello.raft_id);
-        raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        Ok(format!("{} votes again under a new raft id {:016x}", hello.node, hello.raft_id))
-    }
 }
 
 fn announce(cluster: ClusterId, members: &BTreeMap<RaftId, RaftNode>) {
@@ -268,6 +263,62 @@ fn announce(cluster: ClusterId, members: &BTreeMap<RaftId, RaftNode>) {
     } else {
         tracing::info!(%cluster, members, "all members agree: forming the cluster");
     }
+}
+
+fn members_of<M: Machine>(engine: &Engine<M>) -> formation::Members {
+    let membership = engine.metrics().membership_config;
+    let membership = membership.membership();
+    let name = |id: RaftId| Some((id, membership.get_node(&id)?.node.clone()));
+    formation::Members {
+        voters: membership.voter_ids().filter_map(name).collect(),
+        learners: membership.learner_ids().filter_map(name).collect(),
+    }
+}
+
+/// Takes the new self of a voter in, lets it catch up, and then lets it vote instead of the old.
+async fn replace<M: Machine>(
+    engine: &Engine<M>,
+    old: RaftId,
+    hello: &Hello,
+) -> Result<String, Fault> {
+    let raft = engine.raft();
+    let node = RaftNode { node: hello.node.to_string(), address: hello.address.clone() };
+    let (from, to) = (format!("{old:016x}"), format!("{:016x}", hello.raft_id));
+    tracing::warn!(node = %hello.node, from, to, "a member lost its data: it joins anew");
+    let failed = |error: String| Fault::unavailable(format!("replacing {}: {error}", hello.node));
+    let late = || failed(format!("it did not catch up within {} s", CATCH_UP.as_secs()));
+    let until = Instant::now() + CATCH_UP;
+    tokio::time::timeout_at(until, raft.add_learner(hello.raft_id, node, true))
+        .await
+        .map_err(|_| late())?
+        .map_err(|error| failed(error.to_string()))?;
+    // openraft calls a learner caught up that is some thousand entries behind.
+    let wanted = engine.metrics().last_log_index.unwrap_or(0);
+    while matched(engine, hello.raft_id) < wanted {
+        if Instant::now() >= until || engine.leader_time().is_none() {
+            return Err(late());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let members = members_of(engine);
+    let mut voters: BTreeSet<RaftId> = members.voters.keys().copied().collect();
+    voters.remove(&old);
+    voters.insert(hello.raft_id);
+    let change = raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false);
+    change.await.map_err(|error| failed(error.to_string()))?;
+    let ghosts = formation::ghosts(&members_of(engine), hello.node.as_str(), hello.raft_id);
+    if !ghosts.is_empty() {
+        let change = raft.change_membership(ChangeMembers::RemoveNodes(ghosts), false);
+        change.await.map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(format!("{} votes again under a new raft id {to}", hello.node))
+}
+
+/// The last index that a member is known to have.
+fn matched<M: Machine>(engine: &Engine<M>, id: RaftId) -> u64 {
+    let metrics = engine.metrics();
+    let of_member = metrics.replication.as_ref().and_then(|r| r.get(&id)).and_then(Option::as_ref);
+    of_member.map_or(0, openraft::LogId::index)
 }
 
 /// What a node says that meets a cluster which it is no member of.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use dsync::PeerConnection;
 use dsync::peer::{Destination, RaftCall, RaftReply};
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -204,11 +204,6 @@ impl PeerNetwork {
     }
 }
 
-/// The replies to no appends at all.
-fn no_appends<'s>() -> Result<Appends<'s>, RPCError<TypeConfig>> {
-    Ok(stream::empty().boxed())
-}
-
 fn append_call(rpc: &AppendEntriesRequest<TypeConfig>, t_ms: u64) -> RaftCall {
     RaftCall::Append {
         vote: vote_to_peer(&rpc.vote),
@@ -311,9 +306,12 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
 
     /// Keeps several appends on their way: the next entry does not wait until the follower has
     /// answered the one before. They go over one connection, which keeps their order.
+    ///
+    /// The first append is waited for before anything is dialed: openraft's back-off holds back
+    /// appends, not this call, and without it a peer that refuses would be dialed without a pause.
     fn stream_append<S>(
         &mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'_, Result<Appends<'_>, RPCError<TypeConfig>>>
     where
@@ -322,18 +320,13 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         if self.class != Class::Append {
             return openraft::network::stream_append_sequential(self, input, option);
         }
-        let opening = async move {
-            let mut input = input;
-            // openraft pauses after a failure when it is asked for a request, so that is done
-            // before the peer is dialed: a dead one is not dialed in a loop.
-            let Some(first) = input.next().await else {
-                return no_appends();
-            };
+        Box::pin(async move {
+            let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
             let line = Line::open(self).await?;
-            let requests = stream::iter([first]).chain(input);
-            Ok(requests.map(move |rpc| line.clone().append(rpc)).buffered(PIPELINE).boxed())
-        };
-        Box::pin(async move { Ok(stream::once(opening).try_flatten().boxed()) })
+            let appends = stream::iter([first]).chain(input);
+            let replies = appends.map(move |rpc| line.clone().append(rpc)).buffered(PIPELINE);
+            Ok(replies.boxed())
+        })
     }
 
     async fn vote(

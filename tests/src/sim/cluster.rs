@@ -186,6 +186,7 @@ impl World {
                 ..LogOptions::default()
             },
             seed: self.setup.seed.wrapping_mul(31).wrapping_add(u64::try_from(at).unwrap_or(0)),
+            started_ms: 0,
         };
         let views = Rc::clone(&self.views);
         sim.host(node_name(at), move || {

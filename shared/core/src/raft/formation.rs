@@ -9,9 +9,9 @@
 //! Two nodes can therefore only both initialize if they have the same list, and then one of them
 //! has the smaller name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::node::{Hello, Role};
+use crate::node::{Hello, RaftId, Role};
 
 /// What one configured peer answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,47 @@ pub fn decide(me: &Hello, peers: &[PeerAnswer]) -> Decision {
         Some(first) if *first < me.node.as_str() => Decision::LeaveTo((*first).to_owned()),
         _ => Decision::Initialize,
     }
+}
+
+/// Members as the log has them: raft id to NODE_ID.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Who votes.
+    pub voters: BTreeMap<RaftId, String>,
+    /// Who receives the log and does not vote.
+    pub learners: BTreeMap<RaftId, String>,
+}
+
+/// Voters whose node answers under another raft id: its data is gone, and its new self takes the
+/// old one's place. Gives the old id and the greeting of the new self.
+///
+/// A new self is empty, or a learner already: then a leader died between taking it in and letting
+/// it vote, and the next leader goes on from there.
+pub fn wiped<'a>(
+    role: Role,
+    members: &Members,
+    peers: &'a [PeerAnswer],
+) -> Vec<(RaftId, &'a Hello)> {
+    let answered = peers.iter().filter_map(|peer| peer.hello.as_ref().ok());
+    let new_self = |hello: &&Hello| {
+        let half_way = members.learners.contains_key(&hello.raft_id);
+        hello.role == role
+            && !members.voters.contains_key(&hello.raft_id)
+            && (!hello.initialized || half_way)
+    };
+    answered
+        .filter(new_self)
+        .filter_map(|hello| {
+            let mut voters = members.voters.iter();
+            voters.find(|(_, name)| *name == hello.node.as_str()).map(|(old, _)| (*old, hello))
+        })
+        .collect()
+}
+
+/// Learners of that name that are not `kept`: former selves of a node that was wiped again.
+pub fn ghosts(members: &Members, node: &str, kept: RaftId) -> BTreeSet<RaftId> {
+    let of_node = members.learners.iter().filter(|(id, name)| **id != kept && *name == node);
+    of_node.map(|(id, _)| *id).collect()
 }
 
 fn initialized(role: Role, peers: &[PeerAnswer]) -> Option<String> {
@@ -200,6 +241,28 @@ mod tests {
         assert!(waits(&peers).contains("own NODE_ID a"));
         peers[0] = answer("b", hello("a", &ALL));
         assert!(waits(&peers).contains("this node itself"));
+    }
+
+    #[test]
+    fn a_wiped_voter_is_found_empty_and_half_way_and_nobody_else_is() {
+        let b = || hello("b", &ALL);
+        let named = |pairs: &[(RaftId, &str)]| -> BTreeMap<RaftId, String> {
+            pairs.iter().map(|(id, name)| (*id, (*name).to_owned())).collect()
+        };
+        let mut members =
+            Members { voters: named(&[(1, "a"), (2, "b"), (3, "c")]), ..Members::default() };
+        let found = |members: &Members, hello: Hello| {
+            let peers = [answer("b", hello)];
+            wiped(Role::Lock, members, &peers).into_iter().map(|(old, _)| old).collect::<Vec<_>>()
+        };
+        let of = |raft_id, initialized| Hello { raft_id, initialized, ..b() };
+        assert_eq!(found(&members, of(20, false)), [2], "empty");
+        assert_eq!(found(&members, of(20, true)), [0; 0], "of another cluster");
+        assert_eq!(found(&members, of(2, true)), [0; 0], "itself");
+        assert_eq!(found(&members, Hello { role: Role::Queue, ..of(20, false) }), [0; 0]);
+        members.learners = named(&[(20, "b"), (21, "b"), (30, "c")]);
+        assert_eq!(found(&members, of(20, true)), [2], "half way");
+        assert_eq!(ghosts(&members, "b", 20), BTreeSet::from([21]));
     }
 
     #[test]
