@@ -94,6 +94,9 @@ impl LockMachine {
 
     /// T2, T3: time never goes back, and a new term begins with a grace.
     fn advance(&mut self, at: At, settings: &Settings) {
+        if self.state.index == 0 {
+            self.begin_at(at.t_ms);
+        }
         let state = &mut self.state;
         state.index = state.index.max(at.index);
         state.now_ms = state.now_ms.max(at.t_ms);

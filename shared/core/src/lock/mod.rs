@@ -82,6 +82,7 @@
 
 mod acquire;
 mod aged;
+mod backup;
 mod check;
 mod command;
 mod convert;

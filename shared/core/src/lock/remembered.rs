@@ -56,6 +56,14 @@ impl Remembered {
         Self { by_key: self.by_key.clone(), by_age: BTreeSet::new() }
     }
 
+    /// Changes the time of every outcome; the order by age is to be rebuilt.
+    pub(super) fn move_times(&mut self, moved: impl Fn(u64) -> u64) {
+        self.by_age.clear();
+        for (since, _) in self.by_key.values_mut() {
+            *since = moved(*since);
+        }
+    }
+
     /// Rebuilds the order by age.
     pub(super) fn reindex(&mut self) {
         self.by_age = self.by_key.iter().map(|(key, (since, _))| (*since, *key)).collect();

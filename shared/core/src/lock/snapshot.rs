@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::SessionId;
-use super::Token;
 use super::deadlines::{Deadlines, Due};
 use super::machine::LockMachine;
 use super::state::{Standing, State};
@@ -14,9 +12,6 @@ use crate::fault::{Code, Fault};
 /// Version of the snapshot's format.
 pub const SNAPSHOT_VERSION: u16 = 1;
 
-/// Tokens and session ids skipped when a backup is restored: more than were given out since.
-const RESTORE_GAP: u64 = 1 << 32;
-
 /// The state at one log index.
 ///
 /// Canonical: two machines in the same state have snapshots with the same bytes, so that a hash
@@ -24,7 +19,7 @@ const RESTORE_GAP: u64 = 1 << 32;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     version: u16,
-    state: State,
+    pub(super) state: State,
 }
 
 /// The same bytes as [`Snapshot`], without a copy of the state.
@@ -32,35 +27,6 @@ pub struct Snapshot {
 pub struct SnapshotRef<'a> {
     version: u16,
     state: &'a State,
-}
-
-impl Snapshot {
-    /// Prepares a backup to be the state of a cluster again, in place of what `running` has.
-    ///
-    /// Tokens and sessions given out after the backup was taken are unknown to it, so that both
-    /// counters skip 2^32, and never fall behind those of `running`, which may have been restored
-    /// from the same backup before (L1). Index and term begin anew with the log, the first entry of
-    /// which starts the grace of a new term.
-    ///
-    /// # Errors
-    /// `LimitReached` when the counters are used up.
-    pub fn restored_from_backup(mut self, running: &LockMachine) -> Result<Self, Fault> {
-        let skip = |counter: u64, what: &str| {
-            counter.checked_add(RESTORE_GAP).ok_or_else(|| {
-                Fault::new(
-                    Code::LimitReached,
-                    format!("{what} {counter} leaves no room to restore"),
-                )
-            })
-        };
-        let token = Token(skip(self.state.last_token.0, "token")?);
-        let session = SessionId(skip(self.state.last_session.0, "session id")?);
-        self.state.last_token = token.max(running.state.last_token);
-        self.state.last_session = session.max(running.state.last_session);
-        self.state.index = 0;
-        self.state.term = 0;
-        Ok(self)
-    }
 }
 
 impl LockMachine {
@@ -93,7 +59,7 @@ impl LockMachine {
     }
 
     /// Rebuilds what follows from the state.
-    fn reindex(&mut self) {
+    pub(super) fn reindex(&mut self) {
         let mut deadlines = Deadlines::default();
         self.state.remembered.reindex();
         for (id, session) in &self.state.sessions {
@@ -177,7 +143,8 @@ fn consistent(state: &State) -> Result<(), Fault> {
 mod tests {
     use super::*;
     use crate::lock::{
-        At, Batch, Command, Mode, Outcome, Policy, Request, RequestKey, Settings, Want,
+        At, Batch, Command, Mode, Outcome, Policy, Request, RequestKey, SessionId, Settings, Token,
+        Want,
     };
     use crate::name::Name;
 

@@ -209,7 +209,7 @@ impl LockMachine {
     }
 
     /// Time until that session's lease ends.
-    fn lease_left(&self, session: SessionId) -> u64 {
+    pub(super) fn lease_left(&self, session: SessionId) -> u64 {
         self.state.sessions.get(&session).map_or(0, |s| self.left(s.expires_at_ms))
     }
 
