@@ -47,12 +47,11 @@ async fn a_second_signal_ends_a_node_at_once_and_loses_nothing() {
         })
         .await;
     let node = cluster.node(0);
-    node.signal(Signal::TERM);
-    sleep(Duration::from_millis(50)).await;
-    if node.is_running() {
-        node.signal(Signal::TERM);
-        node.exit_code(STOP).await;
+    // Both are there before it can act on the first.
+    for signal in [Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT] {
+        node.signal(signal);
     }
+    assert_eq!(node.exit_code(STOP).await, 130, "{}", node.tail(20));
     drop(waiting.kill());
     drop(waiting.wait());
     cluster.node(0).spawn();

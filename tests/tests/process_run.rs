@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use dsync::api::{LockReply, LockRequest};
+use dsync_core::lock::{Command, Lookup, Outcome, Policy, Request};
+use dsync_tests::load::holdings;
 use dsync_tests::process::node::{send, shell_code};
 use dsync_tests::process::{Cluster, Run, dsctl};
 use rustix::process::Signal;
@@ -204,4 +207,54 @@ async fn without_a_quorum_the_child_is_dead_before_the_lock_can_go_on() {
     cluster.wait_for_leader().await;
     let next = ["lock", "acquire", "a", "--owner", "next", "--wait", "60s", "-o", "json"];
     cluster.dsctl(&next).await.ok();
+}
+
+#[tokio::test]
+async fn a_lock_taken_by_force_ends_the_child_before_the_next_grant() {
+    let cluster = Cluster::start(3).await;
+    let file = cluster.folder().join("pid");
+    // The child does not end when asked to.
+    let script = format!("trap '' TERM; {}", SLEEPER.replace("exec ", ""));
+    let child = ["sh", "-c", &script, "child", file.to_str().unwrap()];
+    let mut run = Background::start(&cluster, &["--ttl", "1h"], &child);
+    let pid = child_pid(&cluster, &file).await;
+    let show = cluster.dsctl(&["lock", "show", "a", "-o", "json"]).await.ok();
+    let token = show["holders"][0]["token"].as_str().unwrap();
+    let force = ["lock", "force-release", "a", "--token", token, "--reason", "a test"];
+    cluster.dsctl(&force).await.expect(0);
+    let next = ["lock", "acquire", "a", "--owner", "next", "--wait", "60s", "-o", "json"];
+    cluster.dsctl(&next).await.ok();
+    assert!(!is_alive(pid), "the child outlived the lock");
+    assert_eq!(run.code().await, 80);
+}
+
+#[tokio::test]
+async fn an_older_request_gets_the_lock_only_after_the_child_is_dead() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client("older");
+    let older = holdings::open(&client, "older", 600_000).await;
+    let file = cluster.folder().join("pid");
+    let script = format!("trap '' TERM; {}", SLEEPER.replace("exec ", ""));
+    let child = ["sh", "-c", &script, "child", file.to_str().unwrap()];
+    let mut run = Background::start(&cluster, &["--ttl", "1h"], &child);
+    let pid = child_pid(&cluster, &file).await;
+    let mut ask = holdings::acquire("a", "older", 60_000);
+    let Command::Acquire { policy, .. } = &mut ask else { unreachable!("an acquire") };
+    *policy = Policy::WoundWait;
+    let request = holdings::request(older, 1, ask);
+    let LockRequest::Do(Request { key, .. }) = &request else { unreachable!("a command") };
+    let wait = LockRequest::Await { key: *key, wait_ms: 5_000 };
+    let mut reply = holdings::call(&client, request.clone()).await;
+    while !matches!(
+        reply,
+        LockReply::Outcome(Outcome::Granted(_))
+            | LockReply::Lookup(Lookup::Done(Outcome::Granted(_)))
+    ) {
+        let pending = LockReply::Lookup(Lookup::Pending { position: 1 });
+        let queued = matches!(reply, LockReply::Outcome(Outcome::Queued { .. }));
+        assert!(queued || reply == pending, "{reply:?}");
+        reply = holdings::call(&client, wait.clone()).await;
+    }
+    assert!(!is_alive(pid), "the child outlived the lock");
+    assert_eq!(run.code().await, 81);
 }

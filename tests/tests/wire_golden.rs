@@ -120,10 +120,16 @@ fn lock_requests() {
         LockRequest::WaitGraph,
         LockRequest::Sessions { after: SessionId(1), limit: 2 },
         LockRequest::Events { from_index: 1, wait_ms: 2 },
+        LockRequest::Holding {
+            lock: name("l"),
+            token: Token(7),
+            known: Holding::Revoked { by: name("b"), grace_ms: 9 },
+            wait_ms: 2,
+        },
     ];
     insta::assert_snapshot!(golden(
         &samples,
-        variants!(LockRequest: Do KeepAlive Await Get List Validate WaitGraph Sessions Events)
+        variants!(LockRequest: Do KeepAlive Await Get List Validate WaitGraph Sessions Events Holding)
     ));
 }
 
@@ -230,10 +236,14 @@ fn lock_replies() {
         LockReply::WaitGraph(vec![step()]),
         LockReply::Sessions(vec![session]),
         LockReply::Events { items: vec![gone], next_index: 3, gap: true },
+        LockReply::Holding(Holding::Held),
+        LockReply::Holding(Holding::Revoked { by: name("b"), grace_ms: 9 }),
+        LockReply::Holding(Holding::Gone),
     ];
     insta::assert_snapshot!(golden(
         &samples,
-        variants!(LockReply: Outcome KeptAlive Lookup Lock Locks Valid WaitGraph Sessions Events)
+        variants!(LockReply: Outcome KeptAlive Lookup Lock Locks Valid WaitGraph Sessions Events
+            Holding)
     ));
 }
 

@@ -9,15 +9,19 @@ use dsync::api::{LockReply, LockRequest};
 use dsync::net::Net;
 use dsync::{CallOptions, Client};
 use dsync_core::Code;
-use dsync_core::lock::{Grant, SessionId};
+use dsync_core::lock::{Grant, Holding, Lease, SessionId};
 use dsync_core::name::Name;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::deadline::Lease;
+use crate::output::human;
 
-/// Time between two looks at the grants, at most.
-const CHECK: Duration = Duration::from_secs(2);
+/// Longest sleep: tokio's timers stand still while the machine sleeps, the lease does not.
+const LOOK: Duration = Duration::from_millis(500);
+/// Longest wait of one long poll.
+const SLICE: Duration = Duration::from_secs(2);
 
 /// What the keeper knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +30,21 @@ pub(crate) struct Kept {
     pub(crate) lease: Lease,
     /// Why it is lost for certain, once it is.
     pub(crate) lost: Option<String>,
+    /// An older request wants a grant back.
+    pub(crate) revoked: Option<Revoked>,
     /// The last failure since the last success.
     pub(crate) trouble: Option<String>,
+}
+
+/// A grant that goes to an older request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Revoked {
+    /// The lock.
+    pub(crate) lock: Name,
+    /// The older one's owner.
+    pub(crate) by: Name,
+    /// On the boot clock, when it is taken.
+    pub(crate) until: Duration,
 }
 
 /// A session that is kept alive until this is dropped.
@@ -52,7 +69,8 @@ impl Keeper {
         lease: Lease,
         grants: &[Grant],
     ) -> Self {
-        let (sender, state) = watch::channel(Kept { lease, lost: None, trouble: None });
+        let (sender, state) =
+            watch::channel(Kept { lease, lost: None, revoked: None, trouble: None });
         let work = Work {
             client: client.clone(),
             net: net.clone(),
@@ -91,20 +109,26 @@ struct Work {
 
 impl Work {
     async fn run(self) {
+        let mut watched: FuturesUnordered<_> =
+            self.grants.iter().map(|grant| self.watch(grant)).collect();
+        let lost = tokio::select! {
+            why = self.renew() => why,
+            Some(why) = watched.next() => why,
+        };
+        drop(watched);
+        self.sender.send_modify(|kept| kept.lost = Some(lost));
+    }
+
+    /// Keeps the session alive; ends with why it is lost.
+    async fn renew(&self) -> String {
         loop {
             let lease = self.sender.borrow().lease;
-            let now = self.net.boot_time();
-            let due = lease.renew_at().saturating_sub(now);
-            tokio::time::sleep(due.min(CHECK).min(lease.ttl / 6)).await;
-            let due = self.net.boot_time() >= lease.renew_at();
-            let lost = if due { self.keep_alive(lease).await } else { None };
-            let lost = match lost {
-                Some(why) => Some(why),
-                None => self.check().await,
-            };
-            if let Some(why) = lost {
-                self.sender.send_modify(|kept| kept.lost = Some(why));
-                return;
+            let due = lease.renew_at().saturating_sub(self.net.boot_time());
+            tokio::time::sleep(due.min(LOOK)).await;
+            if self.net.boot_time() >= lease.renew_at()
+                && let Some(why) = self.keep_alive(lease).await
+            {
+                return why;
             }
         }
     }
@@ -122,13 +146,8 @@ impl Work {
         let fault = match self.client.lock(request, self.options(lease)).await {
             Ok(answer) => match answer.result {
                 Ok(LockReply::KeptAlive { expires_in_ms }) => {
-                    // The cluster may give more than the lease for a while after an election; the
-                    // holder never counts on it.
-                    let ttl = lease.ttl.min(Duration::from_millis(expires_in_ms));
-                    let lease = Lease { confirmed: sent, ttl: lease.ttl };
-                    let confirmed = (sent + ttl).saturating_sub(lease.ttl);
                     self.sender.send_modify(|kept| {
-                        kept.lease = Lease { confirmed, ..lease };
+                        kept.lease.acknowledge(sent, Duration::from_millis(expires_in_ms));
                         kept.trouble = None;
                     });
                     return None;
@@ -148,18 +167,34 @@ impl Work {
         }
     }
 
-    /// Looks whether every grant is still held: force and wounding take one without the session.
-    async fn check(&self) -> Option<String> {
-        let lease = self.sender.borrow().lease;
-        let checks = self.grants.iter().map(|grant| async {
-            let request = LockRequest::Validate { lock: grant.lock.clone(), token: grant.token };
-            let answer = self.client.lock(request, self.options(lease)).await;
-            match answer.map(|a| a.result) {
-                Ok(Ok(LockReply::Valid(None))) => Some(gone(&grant.lock, grant.token.0)),
-                _ => None,
+    /// Watches a grant, which force and wound-wait take from a session that lives; ends when it is
+    /// gone.
+    async fn watch(&self, grant: &Grant) -> String {
+        let mut known = Holding::Held;
+        loop {
+            let request = LockRequest::Holding {
+                lock: grant.lock.clone(),
+                token: grant.token,
+                known: known.clone(),
+                wait_ms: human::millis(SLICE),
+            };
+            let options = CallOptions { timeout: 2 * SLICE, ..CallOptions::default() };
+            let answer = self.client.lock(request, options).await;
+            match answer.and_then(|answer| answer.result) {
+                Ok(LockReply::Holding(Holding::Gone)) => return gone(&grant.lock, grant.token.0),
+                Ok(LockReply::Holding(Holding::Revoked { by, grace_ms })) => {
+                    let until = self.net.boot_time() + Duration::from_millis(grace_ms);
+                    let revoked = Revoked { lock: grant.lock.clone(), by: by.clone(), until };
+                    self.sender.send_modify(|kept| {
+                        kept.revoked.get_or_insert(revoked);
+                    });
+                    known = Holding::Revoked { by, grace_ms };
+                }
+                Ok(_) => {}
+                // The lease decides, not a node that does not answer; it is asked again soon.
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
-        });
-        futures::future::join_all(checks).await.into_iter().flatten().next()
+        }
     }
 }
 

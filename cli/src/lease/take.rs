@@ -5,7 +5,7 @@ use std::time::Duration;
 use dsync::api::{LockReply, LockRequest};
 use dsync_core::Effect;
 use dsync_core::lock::{
-    Command, Grant, Holder, Lookup, Outcome, Policy, RequestKey, SessionId, Want,
+    Command, Grant, Holder, Lease, Lookup, Outcome, Policy, RequestKey, SessionId, Want,
 };
 use dsync_core::name::Name;
 use rustix::process::Signal;
@@ -14,7 +14,6 @@ use crate::commands::{Ctx, refusal};
 use crate::error::{Failure, Result};
 use crate::output::{human, progress};
 
-use super::deadline::Lease;
 use super::keeper::Keeper;
 use super::signals::{Signals, exit_of};
 
@@ -152,16 +151,14 @@ async fn acquire(ctx: &Ctx, ask: &Ask, session: SessionId, lease: Lease) -> Resu
 }
 
 /// A wait may have used up part of the lease: the holder begins with a whole one.
-async fn renew_fully(ctx: &Ctx, session: SessionId, lease: Lease) -> Lease {
+async fn renew_fully(ctx: &Ctx, session: SessionId, mut lease: Lease) -> Lease {
     let sent = ctx.net().boot_time();
-    match ctx.lock(LockRequest::KeepAlive { session }).await.map(|answer| answer.result) {
-        Ok(Ok(LockReply::KeptAlive { expires_in_ms })) => {
-            let ttl = lease.ttl.min(Duration::from_millis(expires_in_ms));
-            Lease { confirmed: (sent + ttl).saturating_sub(lease.ttl), ..lease }
-        }
-        // What is left of the lease still counts.
-        _ => lease,
+    let answer = ctx.lock(LockRequest::KeepAlive { session }).await;
+    // Without an answer what is left of the lease still counts.
+    if let Ok(Ok(LockReply::KeptAlive { expires_in_ms })) = answer.map(|answer| answer.result) {
+        lease.acknowledge(sent, Duration::from_millis(expires_in_ms));
     }
+    lease
 }
 
 /// Polls until a queued request is decided.

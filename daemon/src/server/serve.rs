@@ -29,6 +29,9 @@ use super::counters::{Counters, Gauge, count};
 use super::greeting::Identity;
 use super::handler::{Call, Caller, NodeHandler, PeerHandler};
 
+/// Callers' timers are whole steps of this; see [`time_asked_for`].
+const DEADLINE_STEP: Duration = Duration::from_millis(20);
+
 /// A connection after its greeting.
 pub(super) struct Link {
     pub(super) stream: Stream,
@@ -159,8 +162,7 @@ impl Scope {
     #[expect(clippy::disallowed_types, reason = "tarpc counts its deadlines on std's clock")]
     fn call(&self, context: &tarpc::context::Context) -> Call {
         let left = context.deadline.saturating_duration_since(std::time::Instant::now());
-        let deadline = Instant::now() + left.saturating_sub(DEADLINE_SLACK);
-        Call { caller: Arc::clone(&self.caller), deadline }
+        Call { caller: Arc::clone(&self.caller), deadline: Instant::now() + time_asked_for(left) }
     }
 
     /// Runs a handler: counts it, and answers for it when it panics.
@@ -198,6 +200,15 @@ impl Scope {
             result: Err(fault),
         }
     }
+}
+
+/// What a caller's own timer said, from the time left on the wire. The way took a moment off, which
+/// is put back: how long it was must not decide anything in a run that is repeated.
+fn time_asked_for(left: Duration) -> Duration {
+    // Another client than ours may ask for less than the slack.
+    let asked = left.checked_sub(DEADLINE_SLACK).unwrap_or(left);
+    let steps = asked.as_nanos().div_ceil(DEADLINE_STEP.as_nanos());
+    DEADLINE_STEP * u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 fn panic_fault(what: &str, request: Option<&str>) -> Fault {

@@ -96,7 +96,7 @@ impl From<&LockRequest> for RequestKind {
             | LockRequest::Validate { .. }
             | LockRequest::WaitGraph
             | LockRequest::Sessions { .. } => Self::Read,
-            LockRequest::Events { .. } => Self::Events,
+            LockRequest::Events { .. } | LockRequest::Holding { .. } => Self::Events,
         }
     }
 }

@@ -34,7 +34,7 @@ async fn main() -> Result<(), LockError> {
     let resource = FencingGuard::new();
     tokio::select! {
         () = work(&resource, guard.token()) => println!("done"),
-        () = session.lost() => println!("the lease was lost: stopped"),
+        loss = guard.lost() => println!("stopped: {loss:?}"),
     }
 
     guard.release().await?;

@@ -4,7 +4,8 @@
 
 use dsync_core::Fault;
 use dsync_core::lock::{
-    Event, Holder, LockView, Lookup, Outcome, Request, RequestKey, SessionId, SessionView, Token,
+    Event, Holder, Holding, LockView, Lookup, Outcome, Request, RequestKey, SessionId, SessionView,
+    Token,
 };
 use dsync_core::name::Name;
 use dsync_core::node::{ClusterId, DirectoryEntry, RaftId, Role};
@@ -100,6 +101,17 @@ pub enum LockRequest {
         /// Longest wait (5 s at most).
         wait_ms: u64,
     },
+    /// How a grant stands; waits at most `wait_ms` for it to stand otherwise than `known`.
+    Holding {
+        /// The lock.
+        lock: Name,
+        /// The grant's token.
+        token: Token,
+        /// What the asker knows.
+        known: Holding,
+        /// Longest wait (5 s at most).
+        wait_ms: u64,
+    },
 }
 
 /// Replies of the lock service.
@@ -138,6 +150,8 @@ pub enum LockReply {
         /// True when events before were dropped: begin anew with a listing.
         gap: bool,
     },
+    /// Of `Holding`.
+    Holding(Holding),
 }
 
 /// Requests about nodes.

@@ -30,8 +30,9 @@ pub const IN_FLIGHT_CLIENT: usize = 128;
 /// The same between nodes.
 pub const IN_FLIGHT_PEER: usize = 4_096;
 /// What a deadline on the wire is longer than the caller's own timer. The caller's timer, which is
-/// tokio's, decides; the deadline only reaps what is left when its cancellation got lost.
-pub const DEADLINE_SLACK: Duration = Duration::from_secs(1);
+/// tokio's, decides; the deadline, which tarpc counts on std's clock, only reaps what is left when
+/// its cancellation got lost and the connection did not break.
+pub const DEADLINE_SLACK: Duration = Duration::from_secs(60);
 
 /// Why a call got no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

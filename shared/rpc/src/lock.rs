@@ -19,7 +19,7 @@
 //! let guard = session.acquire("invoices/2026", &Acquire::exclusive()).await?;
 //! tokio::select! {
 //!     () = work(guard.token().0) => guard.release().await?,
-//!     () = session.lost() => eprintln!("the lease was lost: stop at once"),
+//!     loss = guard.lost() => eprintln!("stop at once: {loss:?}"),
 //! }
 //! session.close().await?;
 //! # Ok(()) }
@@ -57,7 +57,6 @@ mod fencing;
 mod guard;
 mod inner;
 mod keepalive;
-mod lease;
 mod pending;
 mod seqs;
 mod session;
@@ -65,5 +64,5 @@ mod session;
 pub use dsync_core::lock::{CycleStep, Delay, Grant, Holder, Mode, Policy, SessionId, Token};
 pub use error::LockError;
 pub use fencing::{FencingGuard, StaleToken};
-pub use guard::LockGuard;
+pub use guard::{LockGuard, Loss};
 pub use session::{Acquire, Session, SessionOptions};

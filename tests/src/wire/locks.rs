@@ -292,7 +292,8 @@ impl NodeHandler for Locks {
             | LockRequest::List { .. }
             | LockRequest::WaitGraph
             | LockRequest::Sessions { .. }
-            | LockRequest::Events { .. } => {
+            | LockRequest::Events { .. }
+            | LockRequest::Holding { .. } => {
                 Err(Fault::new(Code::InvalidArgument, "not in this test"))
             }
         };

@@ -127,7 +127,8 @@ impl Service {
             | LockRequest::Validate { .. }
             | LockRequest::WaitGraph
             | LockRequest::Sessions { .. }
-            | LockRequest::Events { .. } => {
+            | LockRequest::Events { .. }
+            | LockRequest::Holding { .. } => {
                 Err(Fault::new(Code::InvalidArgument, "not in this test"))
             }
         }

@@ -47,11 +47,12 @@ pub(super) async fn run(args: Acquire, ctx: &Ctx) -> Result<Exit> {
     if args.keepalive { hold(ctx, &held, &mut signals).await } else { Ok(Exit::Done) }
 }
 
-/// Renews until interrupted, then releases. An interruption is how this ends well.
+/// Renews until interrupted, or until an older request wants the lock, then releases. An interruption
+/// is how this ends well.
 async fn hold(ctx: &Ctx, held: &Held, signals: &mut Signals) -> Result<Exit> {
     let mut keeper = Keeper::start(ctx.client(), ctx.net(), held.session, held.lease, &held.grants);
     ctx.out.note("held until interrupted");
-    loop {
+    let end = loop {
         let kept = keeper.now();
         let left = kept.lease.left(ctx.net().boot_time());
         if let Some(why) = kept.lost {
@@ -61,13 +62,17 @@ async fn hold(ctx: &Ctx, held: &Held, signals: &mut Signals) -> Result<Exit> {
             let why = kept.trouble.unwrap_or_else(|| "no keep-alive was answered".to_owned());
             return Err(lost(&why));
         }
+        if let Some(revoked) = kept.revoked {
+            let why = format!("{} goes to the older request of {}", revoked.lock, revoked.by);
+            break Err(Failure::new(Code::Wounded, why).hint("it was released in time"));
+        }
         tokio::select! {
-            _ = signals.next_ending() => break,
+            _ = signals.next_ending() => break Ok(Exit::Done),
             () = keeper.changed() => {}
             // Short looks, because the timer stands still while the machine sleeps.
             () = tokio::time::sleep(left.min(Duration::from_millis(500))) => {}
         }
-    }
+    };
     drop(keeper);
     let released = tokio::select! {
         done = close(ctx, held.session, FAREWELL) => done,
@@ -76,7 +81,7 @@ async fn hold(ctx: &Ctx, held: &Held, signals: &mut Signals) -> Result<Exit> {
     if !released {
         ctx.out.note("the release was not confirmed; the lease ends by itself");
     }
-    Ok(Exit::Done)
+    end
 }
 
 fn lost(why: &str) -> Failure {

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use dsync_core::lock::{Command, Outcome, RequestKey};
+use dsync_core::lock::{Command, Lease, Outcome, RequestKey};
 
 use crate::args::Convert;
 use crate::commands::ctx::random_id;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::lease::deadline::Lease;
 use crate::lease::keeper::Keeper;
 use crate::lease::signals::Signals;
 use crate::lease::take::{await_decision, interrupted};

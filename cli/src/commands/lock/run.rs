@@ -11,7 +11,7 @@ use crate::args::Run;
 use crate::commands::ctx::random_id;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
-use crate::lease::deadline::Phase;
+use crate::lease::deadline::{self, Phase};
 use crate::lease::keeper::{Keeper, Kept};
 use crate::lease::signals::Signals;
 use crate::lease::take::{Ask, Held, close, take};
@@ -22,6 +22,8 @@ use super::child::{self, Child};
 
 /// Time to end by itself for a child whose lock is gone for certain: less than the lock-delay.
 const SHORT_GRACE: Duration = Duration::from_millis(500);
+/// So long before an older request gets the lock, the child is dead.
+const REVOKED_MARGIN: Duration = Duration::from_millis(300);
 /// Time between two looks at the clock, which runs on while the machine sleeps.
 const LOOK: Duration = Duration::from_millis(500);
 /// Longest time that the release at the end may take.
@@ -137,8 +139,12 @@ async fn watch(
 /// What to do at `now`, and when to look again: pure.
 fn step(ending: Ending, kept: &Kept, now: Duration, grace: Option<Duration>) -> (Ending, Duration) {
     let deadline = kept.lease.deadline();
-    let phase = kept.lease.phase(now, kept.lease.grace(grace));
-    match (ending, kept.lost.is_some(), phase) {
+    let grace = deadline::grace(kept.lease, grace);
+    if let (Ending::No, None, Some(revoked)) = (ending, &kept.lost, &kept.revoked) {
+        let until = revoked.until.saturating_sub(REVOKED_MARGIN).min(deadline);
+        return (Ending::Asked(until), until.saturating_sub(now));
+    }
+    match (ending, kept.lost.is_some(), deadline::phase(kept.lease, now, grace)) {
         // The deadline that was set at the first request stands: a renewal that comes later does not
         // bring back a command that was told to end.
         (Ending::Asked(until), ..) if now >= until => (Ending::Killed, LOOK),
@@ -175,24 +181,38 @@ fn act(ctx: &Ctx, child: &Child, next: Ending, kept: &Kept) {
 }
 
 fn why(kept: &Kept) -> String {
-    match (&kept.lost, &kept.trouble) {
-        (Some(why), _) => why.clone(),
-        (None, Some(trouble)) => format!("the lease could not be renewed: {trouble}"),
-        (None, None) => "the lease could not be renewed in time".to_owned(),
+    match (&kept.revoked, &kept.lost, &kept.trouble) {
+        (Some(revoked), ..) => {
+            format!("{} goes to the older request of {}", revoked.lock, revoked.by)
+        }
+        (None, Some(why), _) => why.clone(),
+        (None, None, Some(trouble)) => format!("the lease could not be renewed: {trouble}"),
+        (None, None, None) => "the lease could not be renewed in time".to_owned(),
     }
 }
 
 fn lost(kept: &Kept) -> Failure {
+    if kept.revoked.is_some() {
+        return Failure::new(Code::Wounded, why(kept))
+            .hint("the command was ended before the older request was granted; run it again");
+    }
+    let hint = if kept.lost.is_some() {
+        "it was ended within half a second of the news; the next grant follows the loss by LOCK_DELAY_MS"
+    } else {
+        "the command was ended before the lock could be granted to another"
+    };
     Failure::new(Code::SessionExpired, format!("the lock was lost: {}", why(kept)))
-        .hint("the command was ended before the lock could be granted to another")
+        .hint(hint)
         .named("lock_lost")
         .exit(Exit::LockLost)
 }
 
 #[cfg(test)]
 mod tests {
+    use dsync_core::lock::Lease;
+
     use super::*;
-    use crate::lease::deadline::Lease;
+    use crate::lease::keeper::Revoked;
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -200,7 +220,8 @@ mod tests {
 
     fn kept(confirmed: u64, lost: bool) -> Kept {
         let lease = Lease { confirmed: ms(confirmed), ttl: ms(15_000) };
-        Kept { lease, lost: lost.then(|| "gone".to_owned()), trouble: None }
+        let lost = lost.then(|| "gone".to_owned());
+        Kept { lease, lost, revoked: None, trouble: None }
     }
 
     #[test]
@@ -233,6 +254,19 @@ mod tests {
         let (asked, _) = step(Ending::Asked(ms(14_650)), &kept(0, true), ms(10_000), None);
         assert_eq!(asked, Ending::Asked(ms(10_500)));
         assert_eq!(step(asked, &kept(0, true), ms(10_600), None).0, Ending::Killed);
+    }
+
+    #[test]
+    fn a_revoked_lock_ends_the_command_before_the_older_request_has_it() {
+        let name = |text| Name::parse("name", text).unwrap();
+        let revoked = Revoked { lock: name("a"), by: name("old@x"), until: ms(3_000) };
+        let kept = Kept { revoked: Some(revoked), ..kept(0, false) };
+        let (asked, left) = step(Ending::No, &kept, ms(1_000), None);
+        assert_eq!((asked, left), (Ending::Asked(ms(2_700)), ms(1_700)));
+        assert_eq!(step(asked, &kept, ms(2_700), None).0, Ending::Killed);
+        let failure = lost(&kept);
+        assert_eq!(failure.exit.number(), 81);
+        assert_eq!(failure.fault.message, "a goes to the older request of old@x");
     }
 
     #[test]

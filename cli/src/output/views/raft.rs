@@ -35,6 +35,8 @@ pub(crate) struct Row<'a> {
     pub(crate) address: &'a str,
     pub(crate) id: Option<u64>,
     pub(crate) voter: bool,
+    /// It answers, and under the id that votes: a node that lost its data comes back under another.
+    pub(crate) up: bool,
     pub(crate) status: Option<&'a RaftStatus>,
     pub(crate) lag: Option<u64>,
     pub(crate) error: Option<String>,
@@ -59,6 +61,10 @@ pub(crate) fn rows(said: &[Said<RaftStatus>]) -> Vec<Row<'_>> {
                 address: status.map_or(&one.known.address, |s| &s.address),
                 id: status.map(|s| s.id).or_else(|| of(voters)).or_else(|| of(learners)),
                 voter: of(voters).is_some() || (voters.is_empty() && of(learners).is_none()),
+                up: status.is_some_and(|s| {
+                    of(voters).is_none()
+                        || voters.iter().any(|(node, _, id)| node == label && *id == s.id)
+                }),
                 status,
                 lag: status.zip(end).map(|(s, end)| end.saturating_sub(s.last_log_index)),
                 error: one

@@ -179,7 +179,8 @@ impl LockRole {
             | LockRequest::Validate { .. }
             | LockRequest::WaitGraph
             | LockRequest::Sessions { .. }
-            | LockRequest::Events { .. } => self.read(request, until).await,
+            | LockRequest::Events { .. }
+            | LockRequest::Holding { .. } => self.read(request, until).await,
         }
     }
 

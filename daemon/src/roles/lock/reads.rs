@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use dsync::api::{LockReply, LockRequest};
 use dsync_core::Fault;
-use dsync_core::lock::{Aged, LockMachine, Lookup, RequestKey};
+use dsync_core::lock::{Aged, Holding, LockMachine, Lookup, RequestKey, Token};
+use dsync_core::name::Name;
 use tokio::time::Instant;
 
 use super::state::Awaited;
@@ -30,6 +31,11 @@ impl LockRole {
             LockRequest::Await { key, wait_ms } => self.wait_for(*key, *wait_ms, within).await,
             LockRequest::Events { from_index, wait_ms } => {
                 self.events(*from_index, *wait_ms, within).await
+            }
+            LockRequest::Holding { lock, token, known, wait_ms } => {
+                let slice = SLICE.min(Duration::from_millis(*wait_ms)).min(within);
+                self.engine.read(within, |_| ()).await.map_err(|e| read_fault(fault_of(e)))?;
+                Ok(LockReply::Holding(self.holding((lock, *token), known, slice).await))
             }
             LockRequest::Get { .. }
             | LockRequest::List { .. }
@@ -87,6 +93,23 @@ impl LockRole {
             drop(tokio::time::timeout_at(until, progress.changed()).await);
         }
     }
+
+    async fn holding(&self, of: (&Name, Token), known: &Holding, slice: Duration) -> Holding {
+        let until = Instant::now() + slice;
+        let same = |now: &Holding| std::mem::discriminant(now) == std::mem::discriminant(known);
+        loop {
+            let now = self.engine.leader_time().map_or(0, |(_, t)| t);
+            let (holding, change) = self.engine.peek(|state| state.holding(of.0, of.1, now));
+            if !same(&holding) || Instant::now() >= until {
+                return holding;
+            }
+            // Woken by a change, by another state put in place of this one, or by the time.
+            let waited = tokio::time::timeout_at(until, change).await;
+            if waited.is_err() {
+                self.engine.peek(|state| state.stopped_watching(of.1));
+            }
+        }
+    }
 }
 
 /// What a plain read sees, told as of cluster time `now`.
@@ -109,7 +132,8 @@ fn look(machine: &LockMachine, now: u64, request: &LockRequest) -> Option<LockRe
         LockRequest::Do(_)
         | LockRequest::KeepAlive { .. }
         | LockRequest::Await { .. }
-        | LockRequest::Events { .. } => None,
+        | LockRequest::Events { .. }
+        | LockRequest::Holding { .. } => None,
     }
 }
 

@@ -5,8 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use dsync_core::lock::{
-    Applied, At, Batch, Event, EventKind, LockMachine, Lookup, Outcome, RequestKey, Snapshot,
+    Aged, Applied, At, Batch, Event, EventKind, Holding, LockMachine, Lookup, Outcome, RequestKey,
+    Snapshot, Token,
 };
+use dsync_core::name::Name;
 use tokio::sync::{oneshot, watch};
 
 use crate::raft::Machine;
@@ -21,6 +23,8 @@ pub struct LockState {
     metrics: Arc<Metrics>,
     pub(super) machine: LockMachine,
     waiting: HashMap<RequestKey, Vec<oneshot::Sender<Outcome>>>,
+    /// Who wants to know when a grant is taken away; dropped to wake them.
+    watching: HashMap<Token, Vec<oneshot::Sender<()>>>,
     events: VecDeque<Event>,
     /// First log index whose events are all here.
     events_from: u64,
@@ -43,6 +47,7 @@ impl LockState {
             metrics,
             machine: LockMachine::new(),
             waiting: HashMap::new(),
+            watching: HashMap::new(),
             events: VecDeque::new(),
             events_from: 1,
             applied: watch::Sender::new(0),
@@ -82,6 +87,33 @@ impl LockState {
         }
     }
 
+    /// How a grant stands at cluster time `now_ms`, and what ends when that changes.
+    pub(super) fn holding(
+        &mut self,
+        lock: &Name,
+        token: Token,
+        now_ms: u64,
+    ) -> (Holding, oneshot::Receiver<()>) {
+        let age = now_ms.saturating_sub(self.machine.now_ms());
+        let holding = self.machine.holding(lock.as_str(), token).aged(age);
+        let (sender, change) = oneshot::channel();
+        if holding != Holding::Gone {
+            self.stopped_watching(token);
+            self.watching.entry(token).or_default().push(sender);
+        }
+        (holding, change)
+    }
+
+    /// Forgets those who watched a grant and gave up.
+    pub(super) fn stopped_watching(&mut self, token: Token) {
+        if let Some(watching) = self.watching.get_mut(&token) {
+            watching.retain(|one| !one.is_closed());
+            if watching.is_empty() {
+                self.watching.remove(&token);
+            }
+        }
+    }
+
     /// Events of entries from `index` on, the index to ask for next, and whether some are gone.
     pub(super) fn events(&self, index: u64, most: usize) -> (Vec<Event>, u64, bool) {
         let gap = index < self.events_from;
@@ -111,6 +143,10 @@ impl LockState {
             }
         }
         for event in &applied.events {
+            if let EventKind::Released { token, .. } | EventKind::Revoke { token, .. } = &event.kind
+            {
+                self.watching.remove(token);
+            }
             if self.events.len() == EVENTS_KEPT
                 && let Some(dropped) = self.events.pop_front()
             {
@@ -154,6 +190,7 @@ impl LockState {
         let index = self.machine.index().max(*self.applied.borrow());
         self.applied.send_replace(index);
         self.events.clear();
+        self.watching.clear();
         self.events_from = index + 1;
         self.deadline.send_replace(self.machine.next_deadline());
         for (key, waiters) in std::mem::take(&mut self.waiting) {

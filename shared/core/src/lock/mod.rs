@@ -90,6 +90,8 @@ mod deadlines;
 mod deadlock;
 mod dedup;
 mod grant;
+mod holding;
+mod lease;
 mod machine;
 #[cfg(test)]
 mod mutant_tests;
@@ -109,6 +111,8 @@ mod view;
 pub use aged::Aged;
 pub use check::check;
 pub use command::*;
+pub use holding::Holding;
+pub use lease::Lease;
 pub use machine::LockMachine;
 pub use remembered::{REMEMBER_MAX, REMEMBER_MS};
 pub use saved::SAVED_MAX;

@@ -60,9 +60,9 @@ impl Ask for LockRequest {
 
     fn wait(&self) -> Duration {
         match self {
-            Self::Await { wait_ms, .. } | Self::Events { wait_ms, .. } => {
-                Duration::from_millis(*wait_ms)
-            }
+            Self::Await { wait_ms, .. }
+            | Self::Events { wait_ms, .. }
+            | Self::Holding { wait_ms, .. } => Duration::from_millis(*wait_ms),
             Self::Do(_)
             | Self::KeepAlive { .. }
             | Self::Get { .. }
@@ -78,6 +78,7 @@ impl Ask for LockRequest {
             Self::Do(_) | Self::KeepAlive { .. } => false,
             Self::Await { .. }
             | Self::Events { .. }
+            | Self::Holding { .. }
             | Self::Get { .. }
             | Self::List { .. }
             | Self::Validate { .. }

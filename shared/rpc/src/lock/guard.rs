@@ -4,13 +4,36 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::lock::{Command, Grant, Mode, Outcome, Request, Token};
+use dsync_core::lock::{Command, Grant, Holding, Mode, Outcome, Request, Token};
 use dsync_core::name::Name;
 
 use super::error::LockError;
 use super::inner::{COMMAND_TIMEOUT, Inner, ask};
 use super::pending::decide;
+use crate::api::{LockReply, LockRequest};
+use crate::client::CallOptions;
 use crate::dial::millis;
+
+/// Longest wait of one long poll.
+const SLICE: Duration = Duration::from_secs(2);
+/// Pause after a poll that got no answer.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// How a lock is lost that was not given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// The session's lease ran out, or was not renewed in time.
+    Session,
+    /// An older request wants it (wound-wait): it is taken after `grace` unless released before.
+    Revoked {
+        /// The older one's owner.
+        by: Name,
+        /// Time until it is taken, less the way of this news.
+        grace: Duration,
+    },
+    /// It was taken: force-released, or held longer than its `max_hold`.
+    Taken,
+}
 
 /// A lock that is held until the guard is released or dropped, as long as the session lives.
 ///
@@ -58,10 +81,48 @@ impl LockGuard {
     }
 
     /// True while the session's lease holds; see [`Session::is_valid`](super::Session::is_valid).
-    /// A grant that was taken by force or by wound-wait is only seen by
-    /// [`Session::validate`](super::Session::validate).
+    /// A grant that is taken from a session that lives, by force or by wound-wait, is told by
+    /// [`LockGuard::lost`].
     pub fn is_valid(&self) -> bool {
         self.session.is_valid()
+    }
+
+    /// Waits until the lock is lost, or about to be: stop using what it protects.
+    ///
+    /// # Time
+    /// Force and revocation are told within a round trip after they are committed; when the node
+    /// asked is cut off, some seconds later. After a force-release the lock is granted to nobody for
+    /// the cluster's lock-delay.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn lost(&self) -> Loss {
+        tokio::select! {
+            () = self.session.lost() => Loss::Session,
+            loss = self.taken() => loss,
+        }
+    }
+
+    async fn taken(&self) -> Loss {
+        let request = LockRequest::Holding {
+            lock: self.grant.lock.clone(),
+            token: self.grant.token,
+            known: Holding::Held,
+            wait_ms: millis(SLICE),
+        };
+        loop {
+            let options = CallOptions { timeout: 2 * SLICE, ..CallOptions::default() };
+            let answer = self.session.client.lock(request.clone(), options).await;
+            match answer.and_then(|answer| answer.result) {
+                Ok(LockReply::Holding(Holding::Gone)) => return Loss::Taken,
+                Ok(LockReply::Holding(Holding::Revoked { by, grace_ms })) => {
+                    return Loss::Revoked { by, grace: Duration::from_millis(grace_ms) };
+                }
+                Ok(_) => {}
+                // The lease decides, not a node that does not answer.
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        }
     }
 
     /// Gives the lock up and waits until the cluster has confirmed.

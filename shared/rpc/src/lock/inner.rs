@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::lock::{Command, Outcome, Request, RequestKey, SessionId};
+use dsync_core::lock::{Command, Lease, Outcome, Request, RequestKey, SessionId};
 use dsync_core::name::Name;
 use dsync_core::{Code, Fault};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::error::LockError;
-use super::lease::Lease;
 use super::seqs::Seqs;
 use crate::api::{LockReply, LockRequest};
 use crate::client::{CallOptions, Client};
@@ -50,7 +49,7 @@ impl Inner {
         if self.over.is_cancelled() {
             return Duration::ZERO;
         }
-        self.lease().deadline().saturating_sub(self.now())
+        self.lease().left(self.now())
     }
 
     pub(super) fn is_valid(&self) -> bool {
@@ -85,9 +84,9 @@ impl Inner {
         self.over.clone()
     }
 
-    /// The cluster acknowledged what was sent then.
-    pub(super) fn acknowledge(&self, sent: Duration) {
-        self.lease.lock().acknowledge(sent);
+    /// The cluster acknowledged what was sent then, with so much time left.
+    pub(super) fn acknowledge(&self, sent: Duration, expires_in: Duration) {
+        self.lease.lock().acknowledge(sent, expires_in);
     }
 
     /// A request with the next number. Its answer is waited for until [`Self::answered`].

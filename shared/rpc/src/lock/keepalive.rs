@@ -51,8 +51,8 @@ async fn renew(session: &Weak<Inner>) -> Option<Duration> {
     let answer = client.lock(LockRequest::KeepAlive { session: id }, options).await;
     let inner = session.upgrade()?;
     let failed = match answer.and_then(|answer| answer.result) {
-        Ok(LockReply::KeptAlive { .. }) => {
-            inner.acknowledge(sent);
+        Ok(LockReply::KeptAlive { expires_in_ms }) => {
+            inner.acknowledge(sent, Duration::from_millis(expires_in_ms));
             return Some(Duration::ZERO);
         }
         Ok(other) => format!("a reply out of place: {other:?}"),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync_core::lock::{
-    Command, DEFAULT_TTL_MS, Grant, Holder, Mode, Outcome, Policy, Request, RequestKey, SessionId,
-    Token, Want,
+    Command, DEFAULT_TTL_MS, Grant, Holder, Lease, Mode, Outcome, Policy, Request, RequestKey,
+    SessionId, Token, Want,
 };
 use dsync_core::name::Name;
 use dsync_core::{Code, Fault};
@@ -15,7 +15,6 @@ use super::error::LockError;
 use super::guard::LockGuard;
 use super::inner::{COMMAND_TIMEOUT, Inner, ask, out_of_place};
 use super::keepalive::keep_alive;
-use super::lease::Lease;
 use super::pending::decide;
 use crate::api::{LockReply, LockRequest};
 use crate::client::{CallOptions, Client};
@@ -148,7 +147,7 @@ impl Session {
         let Outcome::SessionOpened { session: id, ttl_ms } = outcome else {
             return Err(LockError::of(outcome));
         };
-        let lease = Lease { sent, ttl: Duration::from_millis(ttl_ms) };
+        let lease = Lease { confirmed: sent, ttl: Duration::from_millis(ttl_ms) };
         let inner = Arc::new(Inner::new(client.clone(), id, owner, lease));
         tokio::spawn(keep_alive(Arc::downgrade(&inner)));
         Ok(Self { inner })
