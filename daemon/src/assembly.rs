@@ -10,6 +10,7 @@ use std::time::Duration;
 use dsync::api::Setting;
 use dsync::net::Net;
 use dsync_core::config::NodeConfig;
+use dsync_core::lock::Batch;
 use dsync_core::name::Name;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -27,8 +28,9 @@ use crate::raft::fs::Fs;
 use crate::raft::identity::Identity;
 use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::snapshot::SnapshotStore;
-use crate::raft::{Engine, Leadership, Members, RaftService, Transport, backup, follow};
-use crate::roles::lock::{LockRole, LockState};
+use crate::raft::{Engine, GroupOf, Leadership, Transport, follow};
+use crate::roles::leader::ToLeader;
+use crate::roles::lock::{self, LockRole, LockState};
 use crate::server::{Counters, Handlers, Identity as ServerIdentity, Limits, Server};
 use crate::telemetry::Telemetry;
 
@@ -159,13 +161,11 @@ impl RunningNode {
     /// Hands leadership over, answers what is in flight, and leaves.
     pub async fn stop(self) {
         self.telemetry.readiness.set_not_ready("the node is stopping");
-        if self.leadership.borrow().mine {
-            self.service.parts().members.hand_over(HAND_OVER).await;
-        }
+        self.service.parts().raft.hand_over(HAND_OVER).await;
         self.stop.cancel();
         self.server.wait().await;
         self.background.cancel();
-        self.service.parts().role.engine().shutdown().await;
+        self.service.parts().raft.shutdown().await;
         tracing::info!("stopped");
     }
 }
@@ -215,17 +215,19 @@ async fn build(
         config.advertise.clone(),
         Arc::clone(&nodes),
     ));
-    let role = LockRole::start(engine.clone(), &config, leadership.clone(), Arc::clone(&forwarder));
+    let noop = Batch { settings: lock::settings(&config), ..Batch::default() };
+    let raft =
+        GroupOf::new(engine.clone(), &identity, leadership.clone(), config.role, host.seed, noop);
+    let to_leader = ToLeader::new(engine, leadership.clone(), Arc::clone(&forwarder), config.role);
+    let role = LockRole::start(to_leader, &config);
     let parts = Parts {
         net: Arc::clone(&host.net),
         greeter: Greeter::new(Arc::clone(&host.net), hailer, &config, Arc::clone(&nodes)),
-        members: Members::new(engine.clone(), Arc::clone(&identity), host.seed),
-        raft: RaftService::new(engine, identity),
+        raft: Arc::new(raft),
         me: Me { name, settings, incarnation, raft_id, started: Instant::now(), config },
         nodes,
         forwarder,
         role,
-        backups: backup::Transfers::default(),
         telemetry: telemetry.clone(),
         counters: Arc::new(Counters::default()),
     };
@@ -239,14 +241,14 @@ fn server_identity(service: &NodeService) -> ServerIdentity {
         role: me.config.role,
         address: me.config.advertise.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        cluster: service.parts().role.engine().transport().watch_cluster(),
+        cluster: service.parts().raft.cluster(),
     }
 }
 
 async fn greet_for_ever(service: NodeService, stop: CancellationToken) {
     while !stop.is_cancelled() {
         service.greet_round().await;
-        let formed = service.parts().members.initialized().await;
+        let formed = service.parts().raft.initialized().await;
         let pause = if formed { GREET_STEADY } else { GREET_FORMING };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -43,18 +43,18 @@ async fn refresh(service: &NodeService, now: &Leadership) {
     metrics.open_connections(Plane::Peer, connections.peers);
     let refused = connections.refused + connections.foreign + connections.evicted;
     metrics.refused_connections.inc_by(refused.saturating_sub(metrics.refused_connections.get()));
-    let initialized = parts.members.initialized().await;
-    let raft = parts.role.engine().figures(initialized);
+    let initialized = parts.raft.initialized().await;
+    let raft = parts.raft.figures(initialized);
     metrics.raft_term.set(raft.term);
     metrics.raft_committed.set(raft.committed);
     metrics.raft_applied.set(raft.applied);
     metrics.raft_state(raft.state);
     let readiness = &parts.telemetry.readiness;
-    let waiting = parts.members.waiting_for();
+    let waiting = parts.raft.waiting_for();
     if stopping(service) {
         return;
     }
-    match (&now.stopped, initialized, parts.role.has_leader()) {
+    match (&now.stopped, initialized, parts.raft.has_leader()) {
         (Some(why), _, _) => readiness.set_not_ready(format!("raft has stopped: {why}")),
         (None, false, _) => readiness.set_not_ready(format!("forming: {waiting}")),
         (None, true, false) => readiness.set_not_ready("no leader that a quorum follows"),

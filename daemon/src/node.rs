@@ -11,7 +11,6 @@ use dsync::net::Net;
 use dsync::peer::{Destination, RaftCall, RaftReply};
 use dsync::preamble::Plane as HailPlane;
 use dsync_core::config::NodeConfig;
-use dsync_core::lock::Batch;
 use dsync_core::name::Name;
 use dsync_core::node::{DirectoryEntry, Hello};
 use dsync_core::raft::formation;
@@ -21,8 +20,9 @@ use tokio::time::Instant;
 use crate::directory::{Hailer, Nodes};
 use crate::forward::Forwarder;
 use crate::greeting::Greeter;
-use crate::raft::{Members, RaftService, backup, status};
-use crate::roles::lock::{self, LockRole, LockState};
+use crate::raft::{Group, backup};
+use crate::roles::leader::no_leader;
+use crate::roles::lock::LockRole;
 use crate::server::{Call, Counters, NodeHandler, PeerHandler};
 use crate::telemetry::{Outcome, RequestKind, Telemetry};
 
@@ -61,14 +61,10 @@ pub struct Parts {
     pub greeter: Greeter,
     /// How it hands requests on.
     pub forwarder: Arc<Forwarder>,
-    /// Its membership.
-    pub members: Members<LockState>,
-    /// Its receiving side of Raft.
-    pub raft: RaftService<LockState>,
+    /// Its Raft group.
+    pub raft: Arc<dyn Group>,
     /// Its role.
     pub role: LockRole,
-    /// Backups on their way out.
-    pub backups: backup::Transfers,
     /// Logs and metrics.
     pub telemetry: Telemetry,
     /// Its connections.
@@ -97,7 +93,7 @@ impl NodeService {
         let parts = &*self.parts;
         let me = &parts.me;
         let members = me.config.members();
-        let voters = parts.members.voters();
+        let voters = parts.raft.voters();
         Hello {
             node: me.name.clone(),
             role: me.config.role,
@@ -107,8 +103,8 @@ impl NodeService {
             raft_id: me.raft_id,
             fingerprint: formation::fingerprint(&members),
             members,
-            initialized: parts.members.initialized().await,
-            cluster: parts.role.engine().transport().cluster(),
+            initialized: parts.raft.initialized().await,
+            cluster: *parts.raft.cluster().borrow(),
             voters: voters.into_iter().map(|(id, node)| (node.node, id)).collect(),
             directory: parts.nodes.list(),
         }
@@ -133,13 +129,13 @@ impl NodeService {
         let answers = self.parts.greeter.round(&me).await;
         self.parts.nodes.merge([self.entry_of_mine()]);
         self.parts.nodes.keep(self.belonging());
-        self.parts.members.step(&me, &answers).await;
+        self.parts.raft.step(&me, &answers).await;
     }
 
     /// Whom this node never forgets: the members by name, the configured nodes by address.
     fn belonging(&self) -> BTreeSet<String> {
         let config = &self.parts.me.config;
-        let members = self.parts.members.names();
+        let members = self.parts.raft.names().into_iter();
         members.chain(config.peers.iter().chain(&config.cluster).cloned()).collect()
     }
 
@@ -167,8 +163,8 @@ impl NodeService {
             if let Some(address) = self.leader_elsewhere() {
                 return self.hand_on(&address, head, request, until).await;
             }
-            if !self.parts.role.has_leader() {
-                return forwarder.answer(Err(lock::no_leader()));
+            if !self.parts.raft.has_leader() {
+                return forwarder.answer(Err(no_leader(self.parts.me.config.role)));
             }
         }
         forwarder.answer(self.admin_here(request, until).await)
@@ -213,17 +209,15 @@ impl NodeService {
     }
 
     fn leader_elsewhere(&self) -> Option<String> {
-        let engine = self.parts.role.engine();
-        if engine.leader_time().is_some() {
+        if self.parts.raft.leads() {
             return None;
         }
-        let (id, node) = engine.leader()?;
+        let (id, node) = self.parts.raft.leader()?;
         (id != self.parts.me.raft_id).then(|| self.parts.forwarder.address_of(&node))
     }
 
     async fn admin_here(&self, request: AdminRequest, until: Instant) -> Result<AdminReply, Fault> {
         let parts = &*self.parts;
-        let engine = parts.role.engine();
         let within = until.saturating_duration_since(Instant::now());
         match request {
             AdminRequest::Ping => Ok(AdminReply::Pong),
@@ -231,28 +225,22 @@ impl NodeService {
             AdminRequest::Directory => Ok(AdminReply::Directory(parts.nodes.list())),
             AdminRequest::RaftStatus => {
                 let me = self.hello_of_mine().await;
-                let waiting = parts.members.waiting_for();
-                Ok(AdminReply::Raft(Box::new(status::status(engine, &me, &waiting))))
+                Ok(AdminReply::Raft(Box::new(parts.raft.status(&me))))
             }
-            AdminRequest::RaftProbe => {
-                let noop = Batch { settings: lock::settings(&parts.me.config), ..Batch::default() };
-                status::probe(engine, &noop, within).await.map(AdminReply::Probe)
-            }
+            AdminRequest::RaftProbe => parts.raft.probe(within).await.map(AdminReply::Probe),
             AdminRequest::RaftTransfer { to } => {
-                parts.members.transfer(&to, within).await.map(AdminReply::Done)
+                parts.raft.transfer(&to, within).await.map(AdminReply::Done)
             }
             AdminRequest::RaftReplace { node } => {
                 let answers = parts.greeter.answers();
-                parts.members.replace_named(&node, &answers).await.map(AdminReply::Done)
+                parts.raft.replace(&node, &answers).await.map(AdminReply::Done)
             }
             AdminRequest::SnapshotRead { id, offset } => {
-                let role = parts.me.config.role;
-                parts.backups.read(engine, role, id, offset, within).await
+                parts.raft.read_backup(id, offset, within).await
             }
             AdminRequest::SnapshotWrite { id, offset, data, done } => {
                 let piece = backup::Upload { id, offset, data, done };
-                let role = parts.me.config.role;
-                parts.backups.write(engine, role, piece, within).await.map(AdminReply::Done)
+                parts.raft.write_backup(piece, within).await.map(AdminReply::Done)
             }
             AdminRequest::DialCheck { address } => {
                 let address = self.address_of_target(&address)?;
@@ -269,10 +257,9 @@ impl NodeService {
     async fn info(&self) -> NodeInfo {
         let parts = &*self.parts;
         let me = &parts.me;
-        let engine = parts.role.engine();
         let hello = self.hello_of_mine().await;
-        let problems = status::problems(engine, &parts.members.waiting_for());
-        let state = match (hello.initialized, parts.role.has_leader()) {
+        let problems = parts.raft.problems();
+        let state = match (hello.initialized, parts.raft.has_leader()) {
             (false, _) => "forming",
             (true, false) => "no-leader",
             (true, true) => "serving",

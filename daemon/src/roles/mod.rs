@@ -1,3 +1,4 @@
 //! What a node does. Roles never import each other.
 
+pub mod leader;
 pub mod lock;

@@ -9,7 +9,8 @@ use dsync_core::name::Name;
 use tokio::time::Instant;
 
 use super::state::Awaited;
-use super::{LockRole, LockState, fault_of};
+use super::{LockRole, LockState};
+use crate::roles::leader::read_fault;
 
 /// Longest slice of a long poll.
 const SLICE: Duration = Duration::from_secs(5);
@@ -26,7 +27,7 @@ impl LockRole {
     ) -> Result<LockReply, Fault> {
         let within = until.saturating_duration_since(Instant::now());
         // What is shown is told by the leader's clock as of now, not as of the last entry.
-        let now = self.engine.leader_time().map_or(0, |(_, t)| t);
+        let now = self.engine().leader_time().map_or(0, |(_, t)| t);
         match request {
             LockRequest::Await { key, wait_ms } => self.wait_for(*key, *wait_ms, within).await,
             LockRequest::Events { from_index, wait_ms } => {
@@ -34,7 +35,7 @@ impl LockRole {
             }
             LockRequest::Holding { lock, token, known, wait_ms } => {
                 let slice = SLICE.min(Duration::from_millis(*wait_ms)).min(within);
-                self.engine.read(within, |_| ()).await.map_err(|e| read_fault(fault_of(e)))?;
+                self.engine().read(within, |_| ()).await.map_err(read_fault)?;
                 Ok(LockReply::Holding(self.holding((lock, *token), known, slice).await))
             }
             LockRequest::Get { .. }
@@ -43,8 +44,8 @@ impl LockRole {
             | LockRequest::WaitGraph
             | LockRequest::Sessions { .. } => {
                 let look = |state: &LockState| look(&state.machine, now, request);
-                let seen = self.engine.read(within, look).await;
-                seen.map_err(|e| read_fault(fault_of(e)))?.ok_or_else(not_a_read)
+                let seen = self.engine().read(within, look).await;
+                seen.map_err(read_fault)?.ok_or_else(not_a_read)
             }
             LockRequest::Do(_) | LockRequest::KeepAlive { .. } => Err(not_a_read()),
         }
@@ -57,8 +58,8 @@ impl LockRole {
         within: Duration,
     ) -> Result<LockReply, Fault> {
         let slice = SLICE.min(Duration::from_millis(wait_ms)).min(within);
-        self.engine.read(within, |_| ()).await.map_err(|e| read_fault(fault_of(e)))?;
-        let receiver = match self.engine.peek(|state| state.look_or_wait(key)) {
+        self.engine().read(within, |_| ()).await.map_err(read_fault)?;
+        let receiver = match self.engine().peek(|state| state.look_or_wait(key)) {
             Awaited::Now(known) => return Ok(LockReply::Lookup(known)),
             Awaited::Later(receiver) => receiver,
         };
@@ -67,7 +68,7 @@ impl LockRole {
         drop(waiting);
         Ok(LockReply::Lookup(match decided {
             Ok(Ok(outcome)) => Lookup::Done(outcome),
-            _ => self.engine.peek(|state| state.machine.lookup(&key)),
+            _ => self.engine().peek(|state| state.machine.lookup(&key)),
         }))
     }
 
@@ -78,13 +79,13 @@ impl LockRole {
         within: Duration,
     ) -> Result<LockReply, Fault> {
         let slice = SLICE.min(Duration::from_millis(wait_ms)).min(within);
-        self.engine.read(within, |_| ()).await.map_err(|e| read_fault(fault_of(e)))?;
-        let mut progress = self.engine.peek(|state| state.progress());
+        self.engine().read(within, |_| ()).await.map_err(read_fault)?;
+        let mut progress = self.engine().peek(|state| state.progress());
         let from = if from_index == 0 { *progress.borrow() + 1 } else { from_index };
         let until = Instant::now() + slice;
         loop {
             let (items, next_index, gap) =
-                self.engine.peek(|state| state.events(from, EVENTS_PAGE));
+                self.engine().peek(|state| state.events(from, EVENTS_PAGE));
             let quiet = items.is_empty() && !gap;
             if !quiet || Instant::now() >= until {
                 return Ok(LockReply::Events { items, next_index, gap });
@@ -98,15 +99,15 @@ impl LockRole {
         let until = Instant::now() + slice;
         let same = |now: &Holding| std::mem::discriminant(now) == std::mem::discriminant(known);
         loop {
-            let now = self.engine.leader_time().map_or(0, |(_, t)| t);
-            let (holding, change) = self.engine.peek(|state| state.holding(of.0, of.1, now));
+            let now = self.engine().leader_time().map_or(0, |(_, t)| t);
+            let (holding, change) = self.engine().peek(|state| state.holding(of.0, of.1, now));
             if !same(&holding) || Instant::now() >= until {
                 return holding;
             }
             // Woken by a change, by another state put in place of this one, or by the time.
             let waited = tokio::time::timeout_at(until, change).await;
             if waited.is_err() {
-                self.engine.peek(|state| state.stopped_watching(of.1));
+                self.engine().peek(|state| state.stopped_watching(of.1));
             }
         }
     }
@@ -141,11 +142,6 @@ fn not_a_read() -> Fault {
     Fault::new(dsync_core::Code::Internal, "a command was taken for a read")
 }
 
-/// A read changes nothing, whatever became of it.
-fn read_fault(fault: Fault) -> Fault {
-    Fault { effect: dsync_core::Effect::None, ..fault }
-}
-
 fn page(limit: u32) -> usize {
     usize::try_from(limit.clamp(1, PAGE)).unwrap_or(1)
 }
@@ -158,6 +154,6 @@ struct StopWaiting<'a> {
 
 impl Drop for StopWaiting<'_> {
     fn drop(&mut self) {
-        self.role.engine.peek(|state| state.stopped_waiting(&self.key));
+        self.role.engine().peek(|state| state.stopped_waiting(&self.key));
     }
 }

@@ -1,0 +1,196 @@
+//! The way of a request to the leader of a replicated role: here, or there, or again in a moment.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsync::api::Answer;
+use dsync_core::node::Role;
+use dsync_core::{Code, Effect, Fault};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::forward::Forwarder;
+use crate::raft::{Engine, Leadership, Machine, NotDone};
+
+/// Time between two looks for a leader that may have been elected without notice.
+const RETRY: Duration = Duration::from_millis(25);
+
+/// A request that only the leader can serve.
+pub trait LeaderCall: Sync {
+    /// What it is answered with.
+    type Reply: Send;
+
+    /// Serves it at this node, which leads.
+    fn here(&self, until: Instant) -> impl Future<Output = Result<Self::Reply, Fault>> + Send;
+
+    /// Hands it to the leader at that address.
+    fn there(
+        &self,
+        address: &str,
+        until: Instant,
+    ) -> impl Future<Output = Result<Answer<Self::Reply>, Fault>> + Send;
+}
+
+/// Knows where the leader is. Cheap to clone.
+pub struct ToLeader<M: Machine> {
+    engine: Engine<M>,
+    leadership: watch::Receiver<Leadership>,
+    forwarder: Arc<Forwarder>,
+    role: Role,
+}
+
+impl<M: Machine> Clone for ToLeader<M> {
+    fn clone(&self) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            leadership: self.leadership.clone(),
+            forwarder: Arc::clone(&self.forwarder),
+            role: self.role,
+        }
+    }
+}
+
+impl<M: Machine> fmt::Debug for ToLeader<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToLeader").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// Where a request is to go.
+enum Route {
+    Here,
+    To(String),
+    /// This node leads, and no quorum has acknowledged it for so long.
+    Alone(Duration),
+    Nowhere,
+}
+
+impl<M: Machine> ToLeader<M> {
+    /// For requests of `role`, whose nodes run that engine.
+    pub fn new(
+        engine: Engine<M>,
+        leadership: watch::Receiver<Leadership>,
+        forwarder: Arc<Forwarder>,
+        role: Role,
+    ) -> Self {
+        Self { engine, leadership, forwarder, role }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine<M> {
+        &self.engine
+    }
+
+    /// Who leads, as it changes.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// How requests are handed on.
+    pub fn forwarder(&self) -> &Arc<Forwarder> {
+        &self.forwarder
+    }
+
+    /// Serves a request here or at the leader, trying on until then.
+    ///
+    /// # Cancel safety
+    /// A request that was proposed is carried out all the same.
+    pub async fn call<C: LeaderCall>(&self, call: &C, until: Instant) -> Answer<C::Reply> {
+        let mut last = no_leader(self.role);
+        let mut leadership = self.leadership.clone();
+        loop {
+            let outcome = match self.route() {
+                Route::Here => call.here(until).await.map_err(Some),
+                Route::To(address) => match call.there(&address, until).await {
+                    Ok(answer) if !asks_elsewhere(&answer) => return answer,
+                    Ok(answer) => Err(answer.result.err()),
+                    Err(fault) => Err(Some(fault)),
+                },
+                Route::Alone(age) => Err(Some(self.alone(age))),
+                Route::Nowhere => Err(None),
+            };
+            match outcome {
+                Ok(reply) => return self.forwarder.answer(Ok(reply)),
+                Err(Some(fault)) if !fault.retryable => return self.forwarder.answer(Err(fault)),
+                Err(Some(fault)) => last = worse(last, fault),
+                Err(None) => {}
+            }
+            if Instant::now() + RETRY >= until {
+                return self.forwarder.answer(Err(last));
+            }
+            // A new leader wakes this at once; an error of the moment is tried again soon.
+            let pause = tokio::time::sleep(RETRY);
+            tokio::select! {
+                changed = leadership.changed() => if changed.is_err() {
+                    return self.forwarder.answer(Err(Fault::unavailable("this node is stopping")));
+                },
+                () = pause => {}
+            }
+        }
+    }
+
+    fn route(&self) -> Route {
+        if self.engine.leader_time().is_some() {
+            return match self.engine.quorum_lost_for() {
+                Some(age) => Route::Alone(age),
+                None => Route::Here,
+            };
+        }
+        match self.engine.leader() {
+            Some((id, node)) if id != self.engine.transport().raft_id() => {
+                Route::To(self.forwarder.address_of(&node))
+            }
+            _ => Route::Nowhere,
+        }
+    }
+
+    fn alone(&self, age: Duration) -> Fault {
+        let (me, role) = (self.forwarder.node(), self.role);
+        Fault::unavailable(format!(
+            "{me} leads, but its last quorum acknowledgement is {} ms old",
+            age.as_millis()
+        ))
+        .hint(format!("a majority of the {role} nodes must run and reach each other"))
+    }
+}
+
+/// What is answered for a proposal that was not carried out, or may not have been.
+pub fn fault_of(error: NotDone) -> Fault {
+    match error {
+        // It may be in the log of a leader that was deposed: the key decides, not this node.
+        NotDone::NotLeader(_) => Fault {
+            code: Code::Unavailable,
+            ..Fault::unknown("the leader changed while the request was on its way")
+        },
+        NotDone::NoQuorum(why) => Fault::unavailable(format!("no quorum: {why}")),
+        NotDone::Stopped(why) => Fault {
+            code: Code::Unavailable,
+            ..Fault::unknown(format!("this node has stopped: {why}"))
+        },
+        NotDone::Refused(why) => Fault::new(Code::InvalidArgument, why),
+    }
+}
+
+/// A read changes nothing, whatever became of it.
+pub fn read_fault(error: NotDone) -> Fault {
+    Fault { effect: Effect::None, ..fault_of(error) }
+}
+
+/// What is answered while nobody leads.
+pub fn no_leader(role: Role) -> Fault {
+    Fault::unavailable(format!("the {role} nodes have no leader now")).hint(format!(
+        "see `dsctl raft leader`: a majority of the {role} nodes must run and reach each other"
+    ))
+}
+
+/// Of two faults the one that says more about what may have happened.
+fn worse(known: Fault, new: Fault) -> Fault {
+    if known.effect == Effect::Unknown && new.effect == Effect::None { known } else { new }
+}
+
+/// The node asked is not the leader either.
+fn asks_elsewhere<T>(answer: &Answer<T>) -> bool {
+    answer.result.as_ref().is_err_and(|f| f.retryable && f.code == Code::Unavailable)
+}
