@@ -136,7 +136,7 @@ impl Work {
     /// Options of a call that must not hold up the next try.
     fn options(&self, lease: Lease) -> CallOptions {
         let left = lease.left(self.net.boot_time()).max(Duration::from_millis(200));
-        CallOptions { timeout: left.min(lease.ttl / 3), ..CallOptions::default() }
+        CallOptions { timeout: left.min(lease.attempt()), ..CallOptions::default() }
     }
 
     /// Sends a keep-alive; says why the session is lost if it is.
@@ -161,7 +161,7 @@ impl Work {
             Code::SessionExpired | Code::NotFound => Some(fault.message),
             _ => {
                 self.sender.send_modify(|kept| kept.trouble = Some(fault.message));
-                tokio::time::sleep((lease.ttl / 20).min(Duration::from_millis(500))).await;
+                tokio::time::sleep(lease.retry_after().min(Duration::from_millis(500))).await;
                 None
             }
         }

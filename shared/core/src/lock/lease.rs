@@ -33,9 +33,15 @@ impl Lease {
         self.deadline().saturating_sub(now)
     }
 
-    /// When the next keep-alive is due: after a third, so that two may fail.
+    /// When the next keep-alive is due: after a third, so that a few may fail.
     pub fn renew_at(self) -> Duration {
         self.confirmed + self.ttl / 3
+    }
+
+    /// Longest time for one keep-alive: a node that does not answer, or hands it to a leader that
+    /// does not, must leave time for others before the child of `lock run` is asked to end.
+    pub fn attempt(self) -> Duration {
+        (self.ttl / 8).max(Duration::from_millis(200))
     }
 
     /// Pause after a keep-alive that failed.
@@ -64,6 +70,7 @@ mod tests {
         // 15 s / 50 + 50 ms = 350 ms.
         assert_eq!(lease.deadline(), Duration::from_millis(114_650));
         assert_eq!(lease.renew_at(), SECOND * 105);
+        assert_eq!(lease.attempt(), Duration::from_millis(1_875));
         assert_eq!(lease.left(SECOND * 114), Duration::from_millis(650));
         assert_eq!(lease.left(SECOND * 200), Duration::ZERO);
         let tiny = Lease { confirmed: SECOND, ttl: Duration::from_millis(1) };

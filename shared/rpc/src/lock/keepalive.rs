@@ -45,7 +45,7 @@ async fn renew(session: &Weak<Inner>) -> Option<Duration> {
     }
     // The next try gets its share of the lease too.
     let options =
-        CallOptions { timeout: (inner.lease().ttl / 3).min(left), ..CallOptions::default() };
+        CallOptions { timeout: inner.lease().attempt().min(left), ..CallOptions::default() };
     let sent = inner.now();
     drop(inner);
     let answer = client.lock(LockRequest::KeepAlive { session: id }, options).await;
