@@ -139,6 +139,8 @@ fn note(failing: &mut bool, accepted: &io::Result<(Stream, SocketAddr)>) {
 async fn find_place<N, P>(shared: &Shared<N, P>, from: SocketAddr) -> Option<Place> {
     if shared.room.make_place().await {
         count(&shared.counters.evicted);
+        // Its descriptor is free when its task has run.
+        tokio::task::yield_now().await;
     }
     let place = shared.room.enter(from.ip());
     if place.is_err() {

@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use dsync::connection::{IN_FLIGHT_CLIENT, IN_FLIGHT_PEER};
 
-/// Limits of the server; the default is what a node runs with.
+/// What a node needs beside the connections it accepts: files of the log and of snapshots, the
+/// connections that it makes, those of metrics.
+const OWN_DESCRIPTORS: usize = 128;
+/// Descriptors for accepted connections, however low the process's limit is.
+const DESCRIPTORS_MIN: usize = 32;
+
+/// Limits of the server; the default is what a node runs with where descriptors are plenty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections that have not greeted yet.
@@ -31,6 +37,18 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+impl Limits {
+    /// The limits of a node that may have so many files and sockets open. Accepted connections leave
+    /// enough for its own: a log that cannot open its next file ends the node.
+    pub fn within(descriptors: usize) -> Self {
+        let most = Self::default();
+        let left = descriptors.saturating_sub(OWN_DESCRIPTORS).max(DESCRIPTORS_MIN);
+        let ungreeted = most.ungreeted.min(left / 4);
+        let greeted = most.greeted.min(left - ungreeted);
+        Self { ungreeted, greeted, ..most }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -46,5 +64,22 @@ impl Default for Limits {
             in_flight_peer: IN_FLIGHT_PEER,
             drain: Duration::from_secs(5),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_the_node_itself() {
+        assert_eq!(Limits::within(1 << 20), Limits::default());
+        for descriptors in [160, 200, 256, 1_024, 4_096, 4_500] {
+            let limits = Limits::within(descriptors);
+            let connections = limits.ungreeted + limits.greeted;
+            assert!(connections + OWN_DESCRIPTORS <= descriptors, "{descriptors}: {limits:?}");
+        }
+        let fewest = Limits::within(0);
+        assert!(fewest.ungreeted > 0 && fewest.greeted > 0, "{fewest:?}");
     }
 }

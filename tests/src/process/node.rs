@@ -30,6 +30,8 @@ pub struct Node {
     pub log: PathBuf,
     /// Environment variables of the process, beside what the test's own environment holds.
     pub environment: Vec<(String, String)>,
+    /// Words for `ulimit` before it starts: `-n 1024`.
+    pub ulimit: Option<String>,
     child: Option<Child>,
     starts: u32,
 }
@@ -54,6 +56,7 @@ impl Node {
             data_dir,
             log: folder.join(format!("{name}.log")),
             environment: Vec::new(),
+            ulimit: None,
             child: None,
             starts: 0,
         }
@@ -70,7 +73,16 @@ impl Node {
         self.starts += 1;
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.expect("the log file can be opened");
-        let child = Command::new(binaries::dsd())
+        let mut command = match &self.ulimit {
+            None => Command::new(binaries::dsd()),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]);
+                shell.arg(binaries::dsd());
+                shell
+            }
+        };
+        let child = command
             .arg("--env-file")
             .arg(&self.env_file)
             .args(["--node-type", "lock"])
