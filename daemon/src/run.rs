@@ -70,9 +70,9 @@ pub fn real_host(nodes: usize) -> Host {
     if limits != full {
         tracing::warn!(
             descriptors,
-            connections = limits.greeted,
-            "room for fewer connections than {}: raise the limit of open files (ulimit -Hn)",
-            full.greeted
+            clients = limits.clients,
+            "room for fewer clients than {}: raise the limit of open files (ulimit -Hn)",
+            full.clients
         );
     }
     Host {

@@ -180,12 +180,17 @@ async fn strays_get_a_readable_answer() {
 
 #[tokio::test]
 async fn more_connections_than_seats_are_told() {
-    let server = TestServer::with(Limits { greeted: 2, ..Limits::default() }).await;
+    let server = TestServer::with(Limits { clients: 2, ..Limits::default() }).await;
     let first = Raw::greeted(&server.address).await;
     let _second = Raw::greeted(&server.address).await;
     let report = dial::check(&net(), &server.address, &hail(Plane::Client), LONG).await;
     assert_eq!(report.class, Class::Busy.as_str());
-    assert!(report.detail.contains("2 connections are open"), "{}", report.detail);
+    let told = "2 connections of clients are open";
+    assert!(report.detail.contains(told), "{}", report.detail);
+    for plane in [Plane::Forward, Plane::Peer, Plane::Bulk] {
+        let report = dial::check(&net(), &server.address, &hail(plane), LONG).await;
+        assert_eq!(report.class, "ok", "a node on {plane}");
+    }
     drop(first);
     until(|| server.counters.read().clients == 1).await;
     let report = dial::check(&net(), &server.address, &hail(Plane::Client), LONG).await;

@@ -19,8 +19,10 @@ pub struct Limits {
     pub ungreeted_per_address: usize,
     /// A silent connection is safe from making place for so long.
     pub ungreeted_grace: Duration,
-    /// Connections that have greeted.
-    pub greeted: usize,
+    /// Connections of clients that have greeted.
+    pub clients: usize,
+    /// Connections of nodes: Raft, and requests that they hand on. No client takes one of theirs.
+    pub nodes: usize,
     /// Time for the greeting.
     pub greet: Duration,
     /// Pause after a failed accept.
@@ -44,8 +46,9 @@ impl Limits {
         let most = Self::default();
         let left = descriptors.saturating_sub(OWN_DESCRIPTORS).max(DESCRIPTORS_MIN);
         let ungreeted = most.ungreeted.min(left / 4);
-        let greeted = most.greeted.min(left - ungreeted);
-        Self { ungreeted, greeted, ..most }
+        let nodes = most.nodes.min(left / 4);
+        let clients = most.clients.min(left - ungreeted - nodes);
+        Self { ungreeted, clients, nodes, ..most }
     }
 }
 
@@ -55,7 +58,8 @@ impl Default for Limits {
             ungreeted: 256,
             ungreeted_per_address: 16,
             ungreeted_grace: Duration::from_millis(50),
-            greeted: 4_096,
+            clients: 4_096,
+            nodes: 256,
             greet: Duration::from_secs(2),
             accept_pause: Duration::from_millis(50),
             idle: Duration::from_secs(300),
@@ -76,10 +80,10 @@ mod tests {
         assert_eq!(Limits::within(1 << 20), Limits::default());
         for descriptors in [160, 200, 256, 1_024, 4_096, 4_500] {
             let limits = Limits::within(descriptors);
-            let connections = limits.ungreeted + limits.greeted;
+            let connections = limits.ungreeted + limits.clients + limits.nodes;
             assert!(connections + OWN_DESCRIPTORS <= descriptors, "{descriptors}: {limits:?}");
         }
         let fewest = Limits::within(0);
-        assert!(fewest.ungreeted > 0 && fewest.greeted > 0, "{fewest:?}");
+        assert!(fewest.ungreeted.min(fewest.clients).min(fewest.nodes) > 0, "{fewest:?}");
     }
 }
