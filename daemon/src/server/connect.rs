@@ -39,7 +39,12 @@ pub(super) async fn connect<N: NodeHandler, P: PeerHandler>(
     let caller = Arc::new(Caller { id, version, plane, address: from, connection });
     tracing::debug!(%from, id = %caller.id, %plane, connection, "connected");
     let limits = &shared.limits;
-    let pace = Pace { write_stall: limits.write_stall, idle: Some(limits.idle) };
+    let idle = match caller.plane {
+        Plane::Client => Some(limits.idle),
+        // An idle cluster is well; a dead node is noticed by keepalive.
+        Plane::Forward | Plane::Peer | Plane::Bulk => None,
+    };
+    let pace = Pace { write_stall: limits.write_stall, idle };
     let ended = serve_plane(shared, Link { stream, leftover, pace }, &caller).await;
     note_end(&shared.counters, &caller, ended);
     drop(seat);

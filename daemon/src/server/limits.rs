@@ -27,7 +27,7 @@ pub struct Limits {
     pub greet: Duration,
     /// Pause after a failed accept.
     pub accept_pause: Duration,
-    /// Longest time without a request on a connection.
+    /// Longest time without a request on a client's connection; a node's may be idle for ever.
     pub idle: Duration,
     /// Longest time in which a peer accepts no byte of a reply.
     pub write_stall: Duration,
