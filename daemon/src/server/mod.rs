@@ -24,7 +24,7 @@ mod counters;
 mod greeting;
 mod handler;
 mod limits;
-mod room;
+pub(crate) mod room;
 mod serve;
 
 pub use accept::Server;
