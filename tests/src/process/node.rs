@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use super::binaries;
+use super::{binaries, panics};
 
 /// A node's files and, while it runs, its process. Dropping it kills the process.
 #[derive(Debug)]
@@ -156,6 +156,11 @@ impl Node {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Ends the test if the log tells of a panic.
+    pub fn assert_no_panic(&self) {
+        panics::assert_none(&self.name, &self.logged());
+    }
+
     /// The last lines of the log.
     pub fn tail(&self, lines: usize) -> String {
         let all = self.logged();
@@ -178,6 +183,10 @@ impl Drop for Node {
             // Nothing can be done about a failure here; a stopped process dies of it as well.
             drop(child.kill());
             drop(child.wait());
+        }
+        // No test is passed by a node that panicked, whatever the test was about.
+        if !std::thread::panicking() {
+            self.assert_no_panic();
         }
     }
 }
