@@ -50,6 +50,8 @@ pub struct Host {
     pub fs: Arc<dyn Fs>,
     /// How its log writes.
     pub log: LogOptions,
+    /// What its server allows.
+    pub limits: Limits,
     /// Random bits for names that must not meet again.
     pub seed: u64,
     /// When this process started, in milliseconds since 1970: so that what a node says of itself
@@ -124,7 +126,7 @@ impl RunningNode {
         let (service, leadership) = build(config, settings, &telemetry, &host).await?;
         let counters = Arc::clone(&service.parts().counters);
         let identity = server_identity(&service);
-        let server = Server { listener, identity, limits: Limits::default(), counters };
+        let server = Server { listener, identity, limits: host.limits, counters };
         let handlers = Handlers { node: service.clone(), peer: service.clone() };
         let stop = CancellationToken::new();
         let tracker = TaskTracker::new();

@@ -47,7 +47,9 @@ pub fn lock_node(number: usize, ports: &[u16], data_dir: &Path) -> NodeConfig {
 /// As of [`RunningNode::start`].
 pub async fn start_node(config: NodeConfig, recent: &Recent) -> Result<RunningNode, CannotStart> {
     let telemetry = Telemetry::new(recent.clone());
-    RunningNode::start(config, Vec::new(), telemetry, real_host()).await
+    // All of its cluster are in this process.
+    let host = real_host(config.peers.len() + 1);
+    RunningNode::start(config, Vec::new(), telemetry, host).await
 }
 
 /// A folder that is removed at the end, unless it was named by the user.

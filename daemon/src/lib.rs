@@ -4,6 +4,7 @@ pub mod args;
 pub mod assembly;
 pub mod config;
 pub mod demo;
+pub mod descriptors;
 pub mod dev;
 pub mod directory;
 pub mod exit;

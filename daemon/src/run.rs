@@ -12,8 +12,9 @@ use crate::assembly::{Host, RunningNode};
 use crate::config::Loaded;
 use crate::raft::fs::RealFs;
 use crate::raft::log::LogOptions;
+use crate::server::Limits;
 use crate::telemetry::{HttpServer, Telemetry};
-use crate::{exit, report};
+use crate::{descriptors, exit, report};
 
 /// Longest time of a stop before the process ends all the same.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ pub async fn run(loaded: Loaded, telemetry: Telemetry) -> ExitCode {
             return exit::INTERNAL.into();
         }
     };
-    let started = RunningNode::start(loaded.config, loaded.settings, telemetry, real_host()).await;
+    let started = RunningNode::start(loaded.config, loaded.settings, telemetry, real_host(1)).await;
     let code = match started {
         Ok(node) => until_stopped(node, &mut signals).await,
         Err(error) => {
@@ -61,12 +62,24 @@ pub async fn run(loaded: Loaded, telemetry: Telemetry) -> ExitCode {
     code
 }
 
-/// The machine that this process runs on.
-pub fn real_host() -> Host {
+/// The machine that this process runs on, for one of that many nodes in it.
+pub fn real_host(nodes: usize) -> Host {
+    let descriptors = descriptors::raise() / nodes.max(1);
+    let limits = Limits::within(descriptors);
+    let full = Limits::default();
+    if limits != full {
+        tracing::warn!(
+            descriptors,
+            clients = limits.clients,
+            "room for fewer clients than {}: raise the limit of open files (ulimit -Hn)",
+            full.clients
+        );
+    }
     Host {
         net: Arc::new(TcpNetwork),
         fs: Arc::new(RealFs),
         log: LogOptions::default(),
+        limits,
         seed: rand::random(),
         started_ms: std::time::UNIX_EPOCH
             .elapsed()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dsd::assembly::{CannotStart, Host, RunningNode};
 use dsd::raft::fs::{Crash, SimFs};
 use dsd::raft::log::LogOptions;
+use dsd::server::Limits;
 use dsd::telemetry::{Recent, Telemetry};
 use dsync::net::TcpNetwork;
 
@@ -19,6 +20,7 @@ async fn start(fs: &SimFs) -> Result<RunningNode, CannotStart> {
         net: Arc::new(TcpNetwork),
         fs: Arc::new(fs.clone()),
         log: LogOptions::default(),
+        limits: Limits::default(),
         seed: 7,
         started_ms: 0,
     };

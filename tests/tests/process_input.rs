@@ -14,6 +14,7 @@ use dsync_core::lock::{
     Command, Mode, Outcome, Policy, Request, RequestKey, SessionId, Token, Want,
 };
 use dsync_tests::load::holdings::{self, name};
+use dsync_tests::process::panics::panics;
 use dsync_tests::process::stats::Usage;
 use dsync_tests::process::{Cluster, Plan};
 use dsync_tests::wire::frame;
@@ -107,7 +108,7 @@ async fn rubbish_on_the_port_does_no_harm() {
     let after = Usage::of(pid);
     let grown = after.resident_kib.saturating_sub(before.resident_kib);
     assert!(grown < GROWTH_KIB, "grew by {grown} KiB");
-    assert!(!cluster.nodes[0].logged().contains("panicked at"), "a panic in the log");
+    cluster.nodes[0].assert_no_panic();
     cluster.dsctl(&["lock", "acquire", "a", "-o", "json"]).await.ok();
 }
 
@@ -144,7 +145,7 @@ async fn cut_and_altered_bytes_of_good_calls_do_no_harm() {
     let corrupted = cluster.faults.fired().corrupted.load(std::sync::atomic::Ordering::Relaxed);
     assert!(corrupted > 5, "only {corrupted} pieces were altered");
     cluster.faults.heal();
-    assert!(!cluster.nodes[0].logged().contains("panicked at"), "a panic in the log");
+    cluster.nodes[0].assert_no_panic();
     cluster.dsctl(&["lock", "acquire", "a", "-o", "json"]).await.ok();
 }
 
@@ -264,7 +265,26 @@ async fn requests_that_break_a_rule_are_answered_and_change_nothing() {
     }
     assert_eq!(holdings::list(&client).await, [], "something is held or waited for");
     for node in &cluster.nodes {
-        assert!(!node.logged().contains("panicked at"), "{} panicked", node.name);
+        node.assert_no_panic();
     }
     cluster.dsctl(&["lock", "acquire", "a", "-o", "json"]).await.ok();
+}
+
+/// What a panic looks like in a log is for dsd to say: the tests that look for one have to know it.
+#[test]
+fn a_panic_is_found_in_what_dsd_logs() {
+    let child = ["--exact", "panics_on_purpose", "--ignored", "--nocapture"];
+    let output = std::process::Command::new(std::env::current_exe().unwrap()).args(child).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(panics(&said).len(), 1, "{said}");
+    assert!(panics(&said)[0].contains("no such seat"), "{said}");
+}
+
+#[test]
+#[ignore = "the test above runs it, in a process of its own"]
+fn panics_on_purpose() {
+    let config = dsd::dev::lock_node(0, &[1], std::path::Path::new(""));
+    dsd::telemetry::init(&config).unwrap();
+    assert!(std::panic::catch_unwind(|| panic!("no such seat")).is_err());
 }

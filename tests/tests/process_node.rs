@@ -65,7 +65,7 @@ async fn refused(node: &mut Node) -> (i32, String) {
     node.spawn();
     let code = node.exit_code(STOP).await;
     let said = node.logged();
-    assert!(!said.contains("panicked at"), "{said}");
+    node.assert_no_panic();
     (code, said)
 }
 

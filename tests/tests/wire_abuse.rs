@@ -1,5 +1,5 @@
 //! Callers that mean harm, or know no better: the node lives and serves the next good one.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -93,6 +93,28 @@ async fn a_slow_caller_is_served_and_an_idle_one_is_closed() {
     assert_serves(&server).await;
 }
 
+/// A cluster in which nothing happens keeps its connections.
+#[tokio::test]
+async fn an_idle_node_keeps_its_connection() {
+    let idle = Duration::from_millis(200);
+    let server = TestServer::with(Limits { idle, ..Limits::default() }).await;
+    let mut nodes = Vec::new();
+    for plane in [Plane::Peer, Plane::Bulk, Plane::Forward] {
+        let mut raw = Raw::silent(&server.address).await.unwrap();
+        let line = format!("DSYNC/1 plane={plane} id=node-2 ver=0.1.0\r\n");
+        raw.send(line.as_bytes()).await.unwrap();
+        assert!(raw.line().await.unwrap().starts_with("DSYNC/1 OK "), "{plane}");
+        nodes.push(raw);
+    }
+    let mut client = Raw::greeted(&server.address).await;
+    assert!(client.until_closed().await.is_empty());
+    tokio::time::sleep(5 * idle).await;
+    let counters = server.counters.read();
+    assert_eq!((counters.stalled, counters.peers, counters.clients), (1, 2, 1), "{counters:?}");
+    nodes[2].request(1, &ping()).await.unwrap();
+    assert_eq!(nodes[2].reply().await.unwrap().request_id, 1);
+}
+
 /// 10 000 requests, and no reply read: reading stops, nothing is piled up, the writer gives up.
 #[tokio::test]
 async fn replies_that_nobody_reads() {
@@ -180,12 +202,17 @@ async fn strays_get_a_readable_answer() {
 
 #[tokio::test]
 async fn more_connections_than_seats_are_told() {
-    let server = TestServer::with(Limits { greeted: 2, ..Limits::default() }).await;
+    let server = TestServer::with(Limits { clients: 2, ..Limits::default() }).await;
     let first = Raw::greeted(&server.address).await;
     let _second = Raw::greeted(&server.address).await;
     let report = dial::check(&net(), &server.address, &hail(Plane::Client), LONG).await;
     assert_eq!(report.class, Class::Busy.as_str());
-    assert!(report.detail.contains("2 connections are open"), "{}", report.detail);
+    let told = "2 connections of clients are open";
+    assert!(report.detail.contains(told), "{}", report.detail);
+    for plane in [Plane::Forward, Plane::Peer, Plane::Bulk] {
+        let report = dial::check(&net(), &server.address, &hail(plane), LONG).await;
+        assert_eq!(report.class, "ok", "a node on {plane}");
+    }
     drop(first);
     until(|| server.counters.read().clients == 1).await;
     let report = dial::check(&net(), &server.address, &hail(Plane::Client), LONG).await;

@@ -36,6 +36,14 @@ impl fmt::Debug for Server {
     }
 }
 
+/// Seats of those that have greeted. Clients, however many, leave those of nodes alone: a cluster
+/// whose nodes cannot reach each other has no leader.
+#[derive(Debug)]
+pub(super) struct Seats {
+    pub(super) clients: Arc<Semaphore>,
+    pub(super) nodes: Arc<Semaphore>,
+}
+
 /// What every connection of a server shares.
 pub(super) struct Shared<N, P> {
     pub(super) identity: Arc<Identity>,
@@ -43,7 +51,7 @@ pub(super) struct Shared<N, P> {
     pub(super) counters: Arc<Counters>,
     pub(super) handlers: Handlers<N, P>,
     pub(super) room: Arc<Room>,
-    pub(super) seats: Arc<Semaphore>,
+    pub(super) seats: Seats,
     /// A stop was asked for.
     pub(super) stop: CancellationToken,
     /// Its time is over.
@@ -73,7 +81,10 @@ impl Server {
             counters: self.counters,
             handlers,
             room,
-            seats: Arc::new(Semaphore::new(limits.greeted)),
+            seats: Seats {
+                clients: Arc::new(Semaphore::new(limits.clients)),
+                nodes: Arc::new(Semaphore::new(limits.nodes)),
+            },
             stop: stop.clone(),
             kill,
         });
@@ -139,6 +150,8 @@ fn note(failing: &mut bool, accepted: &io::Result<(Stream, SocketAddr)>) {
 async fn find_place<N, P>(shared: &Shared<N, P>, from: SocketAddr) -> Option<Place> {
     if shared.room.make_place().await {
         count(&shared.counters.evicted);
+        // Its descriptor is free when its task has run.
+        tokio::task::yield_now().await;
     }
     let place = shared.room.enter(from.ip());
     if place.is_err() {

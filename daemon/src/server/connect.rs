@@ -39,7 +39,12 @@ pub(super) async fn connect<N: NodeHandler, P: PeerHandler>(
     let caller = Arc::new(Caller { id, version, plane, address: from, connection });
     tracing::debug!(%from, id = %caller.id, %plane, connection, "connected");
     let limits = &shared.limits;
-    let pace = Pace { write_stall: limits.write_stall, idle: Some(limits.idle) };
+    let idle = match caller.plane {
+        Plane::Client => Some(limits.idle),
+        // An idle cluster is well; a dead node is noticed by keepalive.
+        Plane::Forward | Plane::Peer | Plane::Bulk => None,
+    };
+    let pace = Pace { write_stall: limits.write_stall, idle };
     let ended = serve_plane(shared, Link { stream, leftover, pace }, &caller).await;
     note_end(&shared.counters, &caller, ended);
     drop(seat);
@@ -57,13 +62,13 @@ async fn greet<N, P>(
         () = shared.stop.cancelled() => return None,
     };
     let refused = match beginning {
-        Ok(Beginning::Hail(hail, leftover)) => match sit_down(shared) {
+        Ok(Beginning::Hail(hail, leftover)) => match sit_down(shared, hail.plane) {
             Ok(seat) => {
                 greeting::welcome(stream, &shared.identity).await.ok()?;
                 return Some((hail, leftover, seat));
             }
             Err(refusal) => {
-                greeting::refuse(stream, &refusal).await;
+                greeting::turn_away(stream, &refusal).await;
                 refusal
             }
         },
@@ -82,13 +87,19 @@ async fn greet<N, P>(
     None
 }
 
-/// A seat among the greeted, unless there is none.
-fn sit_down<N, P>(shared: &Shared<N, P>) -> Result<OwnedSemaphorePermit, Refusal> {
+/// A seat among those of its kind, unless there is none.
+fn sit_down<N, P>(shared: &Shared<N, P>, plane: Plane) -> Result<OwnedSemaphorePermit, Refusal> {
     if shared.stop.is_cancelled() {
         return Err(Refusal::new("stopping", "this node is stopping; try another"));
     }
-    Arc::clone(&shared.seats).try_acquire_owned().map_err(|_| {
-        let text = format!("{} connections are open; try another node", shared.limits.greeted);
+    let (seats, most, whose) = match plane {
+        Plane::Client => (&shared.seats.clients, shared.limits.clients, "clients"),
+        Plane::Forward | Plane::Peer | Plane::Bulk => {
+            (&shared.seats.nodes, shared.limits.nodes, "nodes")
+        }
+    };
+    Arc::clone(seats).try_acquire_owned().map_err(|_| {
+        let text = format!("{most} connections of {whose} are open; try another node");
         Refusal::new("busy", text)
     })
 }

@@ -97,6 +97,19 @@ pub(super) async fn refuse(stream: &mut Stream, refusal: &Refusal) {
     say_and_close(stream, refusal.encode().as_bytes()).await;
 }
 
+/// Refuses a caller for whom there is no seat, and does not wait until it has read that: those who
+/// are too many must not take the places of others that are still to greet.
+pub(super) async fn turn_away(stream: &mut Stream, refusal: &Refusal) {
+    let line = refusal.encode();
+    let talk = async {
+        stream.write_all(line.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    if !matches!(tokio::time::timeout(LAST_WORDS, talk).await, Ok(Ok(()))) {
+        tracing::debug!("a refused caller did not take its answer");
+    }
+}
+
 /// Longest time that a caller has to read a refusal.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Bytes of its that are read and thrown away meanwhile.

@@ -1,5 +1,5 @@
-//! Where connections wait until they have greeted: a bounded room in which the longest silent one
-//! makes place.
+//! Where connections are that may be silent: a bounded room in which the one that has been there for
+//! longest makes place. Callers that have not greeted yet wait in one, callers of HTTP in another.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The room.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     limit: usize,
     per_address: usize,
     grace: Duration,
@@ -30,7 +30,7 @@ struct Inside {
 
 /// A place in the room; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     room: Arc<Room>,
     number: u64,
     address: IpAddr,
@@ -39,10 +39,10 @@ pub(super) struct Place {
 
 /// The address has too many silent connections already.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
+pub(crate) struct TooMany;
 
 impl Room {
-    pub(super) fn new(limit: usize, per_address: usize, grace: Duration) -> Arc<Self> {
+    pub(crate) fn new(limit: usize, per_address: usize, grace: Duration) -> Arc<Self> {
         let (inside, freed) = (Mutex::default(), tokio::sync::Notify::new());
         Arc::new(Self { limit, per_address, grace, inside, freed })
     }
@@ -50,7 +50,7 @@ impl Room {
     /// Waits until there is place, making some where a connection has been silent beyond the grace.
     ///
     /// Returns whether someone had to leave.
-    pub(super) async fn make_place(&self) -> bool {
+    pub(crate) async fn make_place(&self) -> bool {
         loop {
             let freed = self.freed.notified();
             let wait = {
@@ -75,7 +75,7 @@ impl Room {
         }
     }
 
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, TooMany> {
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, TooMany> {
         let mut inside = self.inside.lock();
         if !address.is_loopback() {
             let from_there = inside.by_address.entry(address).or_default();
@@ -94,7 +94,7 @@ impl Room {
 
 impl Place {
     /// Waits until this connection has to make place.
-    pub(super) async fn must_leave(&self) {
+    pub(crate) async fn must_leave(&self) {
         self.leave.cancelled().await;
     }
 }

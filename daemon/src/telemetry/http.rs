@@ -15,14 +15,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::Sleep;
 
 use super::Telemetry;
+use crate::server::room::{Place, Room};
 
 /// Most connections at a time.
 const CONNECTIONS_MAX: usize = 64;
+/// A connection is safe from making place for so long: enough to ask and be answered.
+const GRACE: Duration = Duration::from_millis(250);
 /// Longest life of a connection: a scraper that keeps one simply dials again.
 const LIFE_MAX: Duration = Duration::from_secs(60);
 /// Longest time that stopping takes.
@@ -46,7 +48,8 @@ pub struct CannotListen {
 /// The server of metrics and health.
 ///
 /// # Limits
-/// 64 connections of at most 60 s each.
+/// 64 connections of at most 60 s each; when there are more the oldest makes place, so that silent
+/// ones, however many, keep nobody out who asks.
 #[derive(Debug)]
 pub struct HttpServer {
     address: SocketAddr,
@@ -70,7 +73,7 @@ impl HttpServer {
         };
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        let listener = Limited { listener, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
+        let listener = Limited { listener, room: Room::new(CONNECTIONS_MAX, usize::MAX, GRACE) };
         let (stop, stopped) = oneshot::channel::<()>();
         let server = axum::serve(listener, router(telemetry)).with_graceful_shutdown(async move {
             // An error: the handle was dropped, which stops the server too.
@@ -130,10 +133,10 @@ async fn readyz(State(telemetry): State<Telemetry>) -> Response {
     }
 }
 
-/// A listener that hands out a connection only while there is room.
+/// A listener that makes room for the connections that it hands out.
 struct Limited {
     listener: TcpListener,
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
 }
 
 impl axum::serve::Listener for Limited {
@@ -142,11 +145,15 @@ impl axum::serve::Listener for Limited {
 
     async fn accept(&mut self) -> (Mortal, SocketAddr) {
         loop {
-            let permit = Arc::clone(&self.room).acquire_owned().await.ok();
             match self.listener.accept().await {
                 Ok((stream, from)) => {
-                    let end = Box::pin(tokio::time::sleep(LIFE_MAX));
-                    return (Mortal { stream, end, _permit: permit }, from);
+                    if self.room.make_place().await {
+                        // Its descriptor is free when its task has run.
+                        tokio::task::yield_now().await;
+                    }
+                    if let Ok(place) = self.room.enter(from.ip()) {
+                        return (Mortal::new(stream, place), from);
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(%error, "metrics: accept failed");
@@ -161,19 +168,32 @@ impl axum::serve::Listener for Limited {
     }
 }
 
-/// A connection that ends after [`LIFE_MAX`], so that silent ones do not use up the room.
+/// A connection that ends after [`LIFE_MAX`], or when it has to make place.
 struct Mortal {
     stream: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Nothing once it has come.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Mortal {
+    fn new(stream: TcpStream, place: Place) -> Self {
+        let end = Box::pin(async move {
+            tokio::select! {
+                () = place.must_leave() => {}
+                () = tokio::time::sleep(LIFE_MAX) => {}
+            }
+        });
+        Self { stream, end: Some(end) }
+    }
+
     fn alive(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.end.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(context).is_pending()
+        {
+            return Ok(());
         }
+        self.end = None;
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The HTTP server, over real sockets.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -62,6 +64,26 @@ async fn garbage_and_silence_do_not_keep_it_from_serving_or_stopping() {
     server.stop().await;
     TcpListener::bind(address).await.unwrap();
     drop(open);
+}
+
+/// More than there is room for, of each kind that never asks for a whole page.
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let (server, _telemetry) = server().await;
+    let mut silent = Vec::new();
+    for bytes in [&b""[..], b"GET /li", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        for _ in 0..100 {
+            let mut stream = TcpStream::connect(server.address()).await.unwrap();
+            // It may have had to make place already.
+            stream.write_all(bytes).await.unwrap_or_default();
+            silent.push(stream);
+        }
+    }
+    // Less than the life of a connection: nobody has to wait for its end.
+    let asked = tokio::time::timeout(Duration::from_secs(30), get(&server, "/livez"));
+    assert_eq!(asked.await.unwrap().0, 200);
+    server.stop().await;
+    drop(silent);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::dsctl::{self, Run};
 use super::node::Node;
+use super::panics::panics;
 use super::ports::Ports;
 use super::proxy::{Faults, Proxy};
 
@@ -241,7 +242,8 @@ impl Drop for Cluster {
         for node in &mut self.nodes {
             node.kill();
         }
-        if !std::thread::panicking() {
+        let panicked = self.nodes.iter().any(|node| !panics(&node.logged()).is_empty());
+        if !panicked && !std::thread::panicking() {
             return;
         }
         for node in &self.nodes {
@@ -250,5 +252,6 @@ impl Drop for Cluster {
         if let Some(folder) = self.keep_folder() {
             eprintln!("-- logs and data are kept in {}", folder.display());
         }
+        // Each node that panicked fails the test when it is dropped, which comes next.
     }
 }

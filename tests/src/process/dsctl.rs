@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::binaries;
 use super::node::shell_code;
+use super::panics;
 
 /// What one run of `dsctl` gave.
 #[derive(Debug)]
@@ -46,8 +47,7 @@ impl Run {
     /// Itself, after the exit code was found to be `code`.
     pub fn expect(&self, code: i32) -> &Self {
         assert_eq!(self.code, code, "`dsctl {}`: exit code\n{self}", self.arguments);
-        let panicked = self.stderr.contains("panicked at");
-        assert!(!panicked, "`dsctl {}` panicked\n{self}", self.arguments);
+        panics::assert_none(&format!("`dsctl {}`", self.arguments), &self.stderr);
         self
     }
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod cluster;
 pub mod dsctl;
 pub mod node;
+pub mod panics;
 pub mod ports;
 pub mod proxy;
 pub mod shape;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use super::binaries;
+use super::{binaries, panics};
 
 /// A node's files and, while it runs, its process. Dropping it kills the process.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Node {
     pub log: PathBuf,
     /// Environment variables of the process, beside what the test's own environment holds.
     pub environment: Vec<(String, String)>,
+    /// Words for `ulimit` before it starts: `-n 1024`.
+    pub ulimit: Option<String>,
     child: Option<Child>,
     starts: u32,
 }
@@ -54,6 +56,7 @@ impl Node {
             data_dir,
             log: folder.join(format!("{name}.log")),
             environment: Vec::new(),
+            ulimit: None,
             child: None,
             starts: 0,
         }
@@ -70,7 +73,16 @@ impl Node {
         self.starts += 1;
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.expect("the log file can be opened");
-        let child = Command::new(binaries::dsd())
+        let mut command = match &self.ulimit {
+            None => Command::new(binaries::dsd()),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]);
+                shell.arg(binaries::dsd());
+                shell
+            }
+        };
+        let child = command
             .arg("--env-file")
             .arg(&self.env_file)
             .args(["--node-type", "lock"])
@@ -144,6 +156,11 @@ impl Node {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Ends the test if the log tells of a panic.
+    pub fn assert_no_panic(&self) {
+        panics::assert_none(&self.name, &self.logged());
+    }
+
     /// The last lines of the log.
     pub fn tail(&self, lines: usize) -> String {
         let all = self.logged();
@@ -166,6 +183,10 @@ impl Drop for Node {
             // Nothing can be done about a failure here; a stopped process dies of it as well.
             drop(child.kill());
             drop(child.wait());
+        }
+        // No test is passed by a node that panicked, whatever the test was about.
+        if !std::thread::panicking() {
+            self.assert_no_panic();
         }
     }
 }

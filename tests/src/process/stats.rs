@@ -11,6 +11,8 @@ pub struct Usage {
     pub cpu_ticks: u64,
     /// Resident memory.
     pub resident_kib: u64,
+    /// Open files and sockets.
+    pub descriptors: usize,
 }
 
 impl Usage {
@@ -29,6 +31,9 @@ impl Usage {
             write_bytes: field(&read("io"), "write_bytes:"),
             cpu_ticks: tick(11) + tick(12),
             resident_kib: field(&read("status"), "VmRSS:"),
+            descriptors: fs::read_dir(format!("/proc/{pid}/fd"))
+                .unwrap_or_else(|e| panic!("/proc/{pid}/fd: {e}"))
+                .count(),
         }
     }
 }
@@ -47,6 +52,6 @@ mod tests {
     #[test]
     fn the_own_process_has_figures() {
         let usage = Usage::of(std::process::id());
-        assert!(usage.resident_kib > 0, "{usage:?}");
+        assert!(usage.resident_kib > 0 && usage.descriptors > 0, "{usage:?}");
     }
 }

@@ -2,12 +2,14 @@
 
 mod clock;
 mod counting;
+mod crowd;
 mod locks;
 mod raw;
 mod service;
 
 pub use clock::Shifted;
 pub use counting::Counting;
+pub use crowd::crowd;
 pub use locks::Locks;
 pub use raw::{Raw, answering, frame, many_descriptors, request_frame};
 pub use service::{Seen, Service, TestServer, hail, name, net};
