@@ -1,0 +1,156 @@
+//! What other nodes, or those that pretend to be one, may say to a node of a real cluster.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dsync::PeerConnection;
+use dsync::peer::{
+    Destination, Entry, LogId, Member, Membership, Payload, RaftCall, RaftReply, Vote,
+};
+use dsync::preamble::{Hail, Plane};
+use dsync_core::node::{ClusterId, RaftId};
+use dsync_core::{Code, Fault};
+use dsync_tests::process::{Cluster, net};
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// A connection as a node called `stranger` opens it.
+async fn dial(address: &str) -> PeerConnection {
+    let (id, version) = ("stranger".to_owned(), "0.1.0".to_owned());
+    let hail = Hail { plane: Plane::Peer, id, version, auth: None };
+    PeerConnection::open(&net(), address, &hail, WITHIN).await.unwrap()
+}
+
+/// Cluster and raft id of a node.
+async fn identity(cluster: &Cluster, at: usize) -> (ClusterId, RaftId) {
+    let views = cluster.raft().await;
+    let view = views.get(at).and_then(Option::as_ref);
+    let view = view.unwrap_or_else(|| panic!("node {at} does not answer"));
+    (view.cluster.unwrap(), view.id)
+}
+
+/// One call over a connection of its own: what a node does not take may end the connection.
+async fn call(
+    cluster: &Cluster,
+    at: usize,
+    to: Destination,
+    call: RaftCall,
+) -> Result<RaftReply, Fault> {
+    let address = cluster.nodes.get(at).map(|node| node.listen.clone()).unwrap();
+    dial(&address).await.raft(to, call, WITHIN).await.unwrap()
+}
+
+fn vote(term: u64, committed: bool) -> Vote {
+    Vote { term, node: Some(7), committed }
+}
+
+fn elect(term: u64, last: LogId) -> RaftCall {
+    RaftCall::Vote { vote: vote(term, false), last: Some(last), pre: false, transfer: true }
+}
+
+fn snapshot(term: u64, last: LogId, at: LogId) -> RaftCall {
+    let member = Member { node: "stranger".to_owned(), address: "127.0.0.1:1".to_owned() };
+    RaftCall::Snapshot {
+        vote: vote(term, true),
+        id: 1,
+        last: Some(last),
+        membership_at: Some(at),
+        membership: Membership { configs: vec![[7].into()], nodes: [(7, member)].into() },
+        offset: 0,
+        data: Bytes::from_static(b"no state"),
+        done: true,
+    }
+}
+
+fn append(
+    term: u64,
+    prev: Option<LogId>,
+    commit: Option<LogId>,
+    entries: Vec<(LogId, u64)>,
+    t_ms: u64,
+) -> RaftCall {
+    let entry = |(id, t_ms)| Entry {
+        id,
+        payload: Payload::Normal { t_ms, nonce: 1, data: Bytes::from_static(b"x") },
+    };
+    let entries = entries.into_iter().map(entry).collect();
+    RaftCall::Append { vote: vote(term, true), prev, commit, entries, t_ms }
+}
+
+/// Calls with a number that would end a node which takes it.
+fn hostile(term: u64) -> Vec<RaftCall> {
+    let id = |term, index| LogId { term, index };
+    let mut calls = Vec::new();
+    for huge in [u64::MAX / 2 + 1, u64::MAX - 1, u64::MAX] {
+        calls.extend([
+            elect(huge, id(1, 1 << 40)),
+            elect(term, id(huge, 1)),
+            elect(term, id(1, huge)),
+            append(huge, None, None, Vec::new(), 0),
+            append(term, Some(id(1, huge)), None, Vec::new(), 0),
+            append(term, Some(id(huge, 1)), None, Vec::new(), 0),
+            append(term, None, Some(id(1, huge)), Vec::new(), 0),
+            append(term, None, None, vec![(id(1, huge), 0)], 0),
+            append(term, None, None, vec![(id(huge, 0), 0)], 0),
+            append(term, None, None, vec![(id(1, 0), huge)], 0),
+            append(term, None, None, Vec::new(), huge),
+            snapshot(huge, id(1, 1 << 40), id(1, 0)),
+            snapshot(term, id(1, huge), id(1, 0)),
+            snapshot(term, id(huge, 1 << 40), id(1, 0)),
+            snapshot(term, id(1, 1 << 40), id(1, huge)),
+            RaftCall::Transfer { from: vote(huge, true), to: 7, last: None },
+            RaftCall::Transfer { from: vote(term, true), to: 7, last: Some(id(1, huge)) },
+        ]);
+    }
+    calls.extend([
+        // A hole in the log, an entry of a term that its leader has not reached, a snapshot of one,
+        // and a snapshot that contradicts what is committed.
+        append(term, None, None, vec![(id(1, 1 << 40), 0)], 0),
+        append(term, None, None, vec![(id(term + 1, 0), 0)], 0),
+        snapshot(term, id(term + 1, 1 << 40), id(1, 0)),
+        snapshot(term, id(term, 0), id(1, 0)),
+    ]);
+    calls
+}
+
+#[tokio::test]
+async fn numbers_at_the_end_of_their_range_end_no_node() {
+    let mut cluster = Cluster::start(3).await;
+    let acquire = ["lock", "acquire", "kept", "--ttl", "1h", "-o", "json"];
+    let held = cluster.dsctl(&acquire).await.ok();
+    cluster.wait_for_convergence().await;
+    let leader = cluster.wait_for_leader().await;
+    for at in 0..3 {
+        let (id, to) = identity(&cluster, at).await;
+        let to = Destination { cluster: id, to, from: 7 };
+        for hostile in hostile(leader.term + 1) {
+            let what = format!("{hostile:?}");
+            let refused = call(&cluster, at, to, hostile).await;
+            let refused = refused.expect_err(&what);
+            assert_eq!(refused.code, Code::InvalidArgument, "{what}: {refused}");
+        }
+    }
+    let unmoved = cluster.wait_for_leader().await;
+    assert_eq!(unmoved, leader, "what is refused changes nothing");
+    // Far off, and legal: the terms go on from there.
+    let follower = (leader.at + 1) % 3;
+    let (id, to) = identity(&cluster, follower).await;
+    for term in [u64::MAX / 4, u64::MAX / 2] {
+        let to = Destination { cluster: id, to, from: 7 };
+        let far = elect(term, LogId { term, index: 1 << 40 });
+        let granted = call(&cluster, follower, to, far).await.unwrap();
+        assert!(matches!(granted, RaftReply::Voted { granted: true, .. }), "{granted:?}");
+        let leader = cluster.wait_for_leader().await;
+        assert!(leader.term > term, "{leader:?}");
+    }
+    cluster.dsctl(&["lock", "validate", "kept", "--token", "1"]).await.expect(0);
+    for node in &cluster.nodes {
+        assert!(!node.logged().contains("panicked at"), "{} panicked", node.name);
+    }
+    cluster.kill_all();
+    cluster.spawn_all().await;
+    cluster.wait_for_leader().await;
+    let show = cluster.dsctl(&["lock", "show", "kept", "-o", "json"]).await.ok();
+    assert_eq!(show.pointer("/holders/0/token"), held.get("token"), "{show:#}");
+}
