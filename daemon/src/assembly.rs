@@ -180,6 +180,8 @@ async fn build(
     let identity =
         Identity::open(Arc::clone(&host.fs), dir, &config.node_id, config.role, host.seed)
             .map_err(|error| CannotStart::data(&error, error.kind()))?;
+    // Before the log is opened, which would begin a new one.
+    identity.check_log().map_err(|error| CannotStart::data(&error, error.kind()))?;
     let name = Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::config)?;
     let log = LogStore::open(Arc::clone(&host.fs), &dir.join("log"), host.log)
         .map_err(|error| CannotStart::data(&error, error.kind()))?;

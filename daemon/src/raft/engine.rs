@@ -130,6 +130,8 @@ impl<M: Machine> Engine<M> {
             }
         }));
         let watch = log.watch();
+        let covered = shared.applied.borrow().last;
+        shared.snapshots.check_covers(covered, watch.status().purged)?;
         let raft = Raft::new(
             transport.raft_id(),
             raft_config(&timers)?,

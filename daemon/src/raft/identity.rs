@@ -11,6 +11,7 @@ use dsync_core::node::{ClusterId, RaftId, Role};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::fs::{Fs, FsLock, advice, read_all, replace};
+use super::log::holds_log;
 
 const FILE: &str = "identity";
 const FORMAT: &str = "dsync identity 1";
@@ -52,6 +53,20 @@ pub enum IdentityError {
         .0.display()
     )]
     Lost(PathBuf),
+    /// It has an identity in a cluster, and no log.
+    #[error(
+        "{} holds no log, and DATA_DIR {} belongs to a node of cluster {cluster}: what this node \
+         promised the others is lost, so it may not vote under its old raft id. Put the folder's \
+         files back (is their disk mounted?), or move the whole data directory away and start \
+         again: the node rejoins with a new raft id and copies the log from the others",
+        dir.join("log").display(), dir.display()
+    )]
+    LogLost {
+        /// The data directory.
+        dir: PathBuf,
+        /// The cluster.
+        cluster: ClusterId,
+    },
     /// It belongs to another node.
     #[error(
         "DATA_DIR {} belongs to node {found:?}, this is node {wanted:?}: set DATA_DIR to this node's \
@@ -118,7 +133,7 @@ impl IdentityError {
             | Self::OtherNode { .. }
             | Self::OtherRole { .. }
             | Self::OtherCluster { .. } => io::ErrorKind::InvalidInput,
-            Self::Lost(_) | Self::Damaged { .. } => io::ErrorKind::InvalidData,
+            Self::Lost(_) | Self::LogLost { .. } | Self::Damaged { .. } => io::ErrorKind::InvalidData,
         }
     }
 }
@@ -220,6 +235,21 @@ impl Identity {
     /// How often a process started on this directory, this time included.
     pub fn starts(&self) -> u64 {
         self.stored.starts
+    }
+
+    /// Checks that the log is there if there ever was something in it: a log begins before its node
+    /// joins a cluster, and only then is it asked for votes. Without it the node would vote once
+    /// more in a term, and for one who lacks what it acknowledged. Blocks.
+    ///
+    /// # Errors
+    /// [`IdentityError::LogLost`]; [`IdentityError::Io`] when the folder cannot be read.
+    pub fn check_log(&self) -> Result<(), IdentityError> {
+        let Some(cluster) = self.stored.cluster else { return Ok(()) };
+        let log = self.dir.join("log");
+        if holds_log(self.fs.as_ref(), &log).map_err(io_error("list", &log))? {
+            return Ok(());
+        }
+        Err(IdentityError::LogLost { dir: self.dir.clone(), cluster })
     }
 
     /// Remembers the cluster. On disk when this returns; blocks.

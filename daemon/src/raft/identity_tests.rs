@@ -51,6 +51,21 @@ fn a_directory_has_one_node_one_role_one_cluster_and_one_process() {
 }
 
 #[test]
+fn a_member_of_a_cluster_has_a_log() {
+    let fs = SimFs::new();
+    let mut identity = open(&fs, "a", Role::Lock).unwrap();
+    assert!(identity.check_log().is_ok(), "a first start has none");
+    identity.join(ClusterId(5)).unwrap();
+    fs.put(Path::new("/data/log/lock"), b"");
+    let lost = identity.check_log().unwrap_err();
+    assert_eq!(lost.kind(), io::ErrorKind::InvalidData);
+    let lost = lost.to_string();
+    assert!(lost.starts_with("/data/log holds no log, and DATA_DIR /data belongs to"), "{lost}");
+    fs.put(Path::new("/data/log/log-0000000000000001.seg"), b"x");
+    assert!(identity.check_log().is_ok());
+}
+
+#[test]
 fn every_flipped_bit_is_refused() {
     let fs = SimFs::new();
     drop(open(&fs, "a", Role::Lock).unwrap());
