@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dsync::PeerConnection;
+use dsync::api::{AdminReply, AdminRequest};
 use dsync::peer::{
     Destination, Entry, LogId, Member, Membership, Payload, RaftCall, RaftReply, Vote,
 };
 use dsync::preamble::{Hail, Plane};
-use dsync_core::node::{ClusterId, RaftId};
+use dsync::{CallOptions, PeerConnection};
+use dsync_core::name::Name;
+use dsync_core::node::{ClusterId, DIRECTORY_MAX, DirectoryEntry, Hello, RaftId, Role};
 use dsync_core::{Code, Fault};
+use dsync_tests::process::cluster::client_of;
 use dsync_tests::process::{Cluster, net};
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -153,4 +156,71 @@ async fn numbers_at_the_end_of_their_range_end_no_node() {
     cluster.wait_for_leader().await;
     let show = cluster.dsctl(&["lock", "show", "kept", "-o", "json"]).await.ok();
     assert_eq!(show.pointer("/holders/0/token"), held.get("token"), "{show:#}");
+}
+
+/// What a node of that name says that belongs to nothing.
+fn hello(node: &str) -> Hello {
+    Hello {
+        node: Name::parse("node", node).unwrap(),
+        role: Role::Lock,
+        address: "127.0.0.1:1".to_owned(),
+        incarnation: 1,
+        version: "0.1.0".to_owned(),
+        raft_id: 7,
+        fingerprint: 7,
+        members: Vec::new(),
+        initialized: false,
+        cluster: None,
+        voters: Vec::new(),
+        directory: Vec::new(),
+    }
+}
+
+fn entry(node: &str) -> DirectoryEntry {
+    let Hello { node, role, address, incarnation, version, .. } = hello(node);
+    DirectoryEntry { node, role, address, incarnation, version, heard_ms_ago: 0 }
+}
+
+/// Whom a node knows.
+async fn directory(cluster: &Cluster, at: usize) -> Vec<DirectoryEntry> {
+    let address = cluster.nodes.get(at).map(|node| node.listen.clone()).unwrap();
+    let client = client_of(vec![address], "directory");
+    let answer = client.admin(AdminRequest::Directory, CallOptions::default()).await.unwrap();
+    let AdminReply::Directory(known) = answer.result.unwrap() else { panic!("no directory") };
+    known
+}
+
+#[tokio::test]
+async fn a_greeting_that_is_too_large_is_refused_and_not_handed_on() {
+    let cluster = Cluster::start(3).await;
+    let first = cluster.nodes.first().map(|node| node.listen.clone()).unwrap();
+    let peer = dial(&first).await;
+    let large = "x".repeat(3 << 20);
+    let entries = (0..=DIRECTORY_MAX).map(|number| entry(&format!("s-{number}"))).collect();
+    for greeting in [
+        Hello { version: large.clone(), ..hello("large") },
+        Hello { address: large.clone(), ..hello("large") },
+        Hello { members: vec![large.clone()], ..hello("large") },
+        Hello { members: vec!["127.0.0.1:1".to_owned(); 10_000], ..hello("large") },
+        Hello { voters: vec![(large.clone(), 1)], ..hello("large") },
+        Hello { directory: entries, ..hello("large") },
+    ] {
+        let refused = peer.hello(greeting, WITHIN).await.unwrap().unwrap_err();
+        assert_eq!(refused.code, Code::InvalidArgument, "{refused}");
+    }
+    // What others are said to be is left out, and the good rest is taken in and spreads.
+    let large = DirectoryEntry { version: large, ..entry("large") };
+    let greeting = Hello { directory: vec![large, entry("small")], ..hello("guest") };
+    peer.hello(greeting, WITHIN).await.unwrap().unwrap();
+    for at in 0..3 {
+        let known = cluster
+            .wait_until("the guest to be known everywhere", async || {
+                let known = directory(&cluster, at).await;
+                known.iter().any(|entry| entry.node.as_str() == "guest").then_some(known)
+            })
+            .await;
+        let mut names: Vec<&str> = known.iter().map(|entry| entry.node.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["guest", "node-lock-1", "node-lock-2", "node-lock-3", "small"]);
+    }
 }

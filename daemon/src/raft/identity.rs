@@ -133,7 +133,9 @@ impl IdentityError {
             | Self::OtherNode { .. }
             | Self::OtherRole { .. }
             | Self::OtherCluster { .. } => io::ErrorKind::InvalidInput,
-            Self::Lost(_) | Self::LogLost { .. } | Self::Damaged { .. } => io::ErrorKind::InvalidData,
+            Self::Lost(_) | Self::LogLost { .. } | Self::Damaged { .. } => {
+                io::ErrorKind::InvalidData
+            }
         }
     }
 }

@@ -27,8 +27,8 @@ use openraft::raft::{
 use super::numbers;
 use super::transport::Transport;
 use super::types::{
-    RaftNode, TypeConfig, Vote, entry_to_peer, log_id_from_peer, log_id_to_peer, membership_to_peer,
-    vote_from_peer, vote_to_peer,
+    RaftNode, TypeConfig, Vote, entry_to_peer, log_id_from_peer, log_id_to_peer,
+    membership_to_peer, vote_from_peer, vote_to_peer,
 };
 
 /// Bytes of one piece of a snapshot.
@@ -232,9 +232,7 @@ fn appended(
             Ok(AppendEntriesResponse::PartialSuccess(id.map(log_id_from_peer)))
         }
         RaftReply::Conflict => Ok(AppendEntriesResponse::Conflict),
-        RaftReply::HigherVote(vote) => {
-            Ok(AppendEntriesResponse::HigherVote(answered(vote, own)?))
-        }
+        RaftReply::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(answered(vote, own)?)),
         RaftReply::Voted { .. } | RaftReply::Received(_) | RaftReply::Transferring => {
             Err(unexpected(reply))
         }

@@ -184,9 +184,7 @@ impl<M: Machine> RaftService<M> {
     fn fits(&self, last: Option<dsync::peer::LogId>) -> Result<(), Fault> {
         let committed = self.engine.metrics().local_committed.as_ref().map(log_id_to_peer);
         match (last, committed) {
-            (Some(last), Some(committed))
-                if last > committed && last.index <= committed.index =>
-            {
+            (Some(last), Some(committed)) if last > committed && last.index <= committed.index => {
                 Err(unusable(format!(
                     "a snapshot up to {} of term {}, here {} of term {} is committed",
                     last.index, last.term, committed.index, committed.term
