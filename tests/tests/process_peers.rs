@@ -14,7 +14,7 @@ use dsync_core::name::Name;
 use dsync_core::node::{ClusterId, DIRECTORY_MAX, DirectoryEntry, Hello, RaftId, Role};
 use dsync_core::{Code, Fault};
 use dsync_tests::process::cluster::client_of;
-use dsync_tests::process::{Cluster, net};
+use dsync_tests::process::{Cluster, clock, net};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -223,4 +223,44 @@ async fn a_greeting_that_is_too_large_is_refused_and_not_handed_on() {
         names.sort_unstable();
         assert_eq!(names, ["guest", "node-lock-1", "node-lock-2", "node-lock-3", "small"]);
     }
+}
+
+/// The directory takes the news of a node's last start for what counts, so a start must look newer
+/// than the one before even where the clock says that it was earlier.
+#[tokio::test]
+async fn a_node_that_moves_while_its_clock_is_set_back_is_found() {
+    let mut cluster = Cluster::start(3).await;
+    let port = cluster.spare_port();
+    let moved = (cluster.wait_for_leader().await.at + 1) % 3;
+    cluster.node(moved).kill();
+    let file = cluster.folder().join("clock");
+    std::fs::write(&file, "-3600\n").unwrap();
+    let address = format!("127.0.0.1:{port}");
+    let node = cluster.node(moved);
+    let before = std::mem::replace(&mut node.listen, address.clone());
+    node.advertise.clone_from(&address);
+    node.environment = clock::environment(&file);
+    let lines = std::fs::read_to_string(&node.env_file).unwrap();
+    let (_, old) = before.split_once(':').unwrap();
+    let lines = lines.replace(&format!("NODE_PORT={old}"), &format!("NODE_PORT={port}"));
+    let lines =
+        lines.replace(&format!("NODE_ADVERTISE={before}"), &format!("NODE_ADVERTISE={address}"));
+    std::fs::write(&node.env_file, lines).unwrap();
+    node.spawn();
+    let name = node.name.clone();
+    for at in (0..3).filter(|at| *at != moved) {
+        cluster
+            .wait_until("the others to know where the node is now", async || {
+                let known = directory(&cluster, at).await;
+                let found = known.into_iter().find(|entry| entry.node.as_str() == name)?;
+                (found.address == address).then_some(())
+            })
+            .await;
+    }
+    // Its vote counts: with one of the others down it is what keeps the cluster going.
+    let other = (moved + 1) % 3;
+    cluster.node(other).kill();
+    cluster.wait_for_leader().await;
+    let acquire = ["lock", "acquire", "a", "--ttl", "1h", "--timeout", "20s", "-o", "json"];
+    cluster.dsctl(&acquire).await.ok();
 }

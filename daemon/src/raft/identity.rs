@@ -4,6 +4,7 @@
 //! a whole and ends with a checksum. The file `lock` keeps a second process out.
 
 use std::io;
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -154,6 +155,8 @@ struct Stored {
     raft_id: RaftId,
     cluster: Option<ClusterId>,
     starts: u64,
+    /// Rises with every start, whatever the clock says.
+    incarnation: u64,
 }
 
 /// A data directory that this process owns, until it is dropped.
@@ -176,7 +179,8 @@ impl Identity {
     ///
     /// `birth` is the incarnation of the raft id in a new directory. It must differ from that of
     /// every directory which this node lost before: a node that comes back empty may never vote
-    /// under its old raft id. Blocks.
+    /// under its old raft id. `now_ms` is the wall clock, which may have been set back since the last
+    /// start. Blocks.
     ///
     /// # Errors
     /// [`IdentityError`]: in use, foreign, of another node or role, damaged, not writable.
@@ -186,6 +190,7 @@ impl Identity {
         node: &str,
         role: Role,
         birth: u64,
+        now_ms: u64,
     ) -> Result<Self, IdentityError> {
         fs.create_dir_all(dir).map_err(io_error("create", dir))?;
         // Before the lock, since nothing may be written into a directory of someone else.
@@ -208,11 +213,19 @@ impl Identity {
         } else {
             check_new(dir, &names)?;
             let raft_id = raft_id(node, birth);
-            Stored { node: node.to_owned(), role, raft_id, cluster: None, starts: 0 }
+            Stored {
+                node: node.to_owned(),
+                role,
+                raft_id,
+                cluster: None,
+                starts: 0,
+                incarnation: 0,
+            }
         };
         let mut identity = Self { fs, dir: dir.to_path_buf(), stored, lock };
-        let starts = identity.stored.starts + 1;
-        identity.save(Stored { starts, ..identity.stored.clone() })?;
+        let starts = identity.stored.starts.saturating_add(1);
+        let incarnation = identity.stored.incarnation.saturating_add(1).max(now_ms);
+        identity.save(Stored { starts, incarnation, ..identity.stored.clone() })?;
         Ok(identity)
     }
 
@@ -237,6 +250,12 @@ impl Identity {
     /// How often a process started on this directory, this time included.
     pub fn starts(&self) -> u64 {
         self.stored.starts
+    }
+
+    /// This start's number: larger than that of every start before on this directory, and on one
+    /// that was lost, unless the clock was set back since.
+    pub fn incarnation(&self) -> u64 {
+        self.stored.incarnation
     }
 
     /// Checks that the log is there if there ever was something in it: a log begins before its node
@@ -330,11 +349,11 @@ fn check_foreign(dir: &Path, names: &[String]) -> Result<(), IdentityError> {
 }
 
 fn encode(stored: &Stored) -> String {
-    let Stored { node, role, raft_id, cluster, starts } = stored;
+    let Stored { node, role, raft_id, cluster, starts, incarnation } = stored;
     let cluster = cluster.map_or_else(|| "none".to_owned(), |cluster| cluster.to_string());
     let text = format!(
         "{FORMAT}\nnode={node}\nrole={role}\nraft_id={raft_id:016x}\ncluster={cluster}\n\
-         starts={starts}\n"
+         starts={starts}\nincarnation={incarnation}\n"
     );
     let checksum = xxh3_64(text.as_bytes());
     format!("{text}checksum={checksum:016x}\n")
@@ -358,6 +377,9 @@ fn decode(bytes: &[u8]) -> Result<Stored, String> {
     let hex = |key: &str| {
         u64::from_str_radix(value(key)?, 16).map_err(|error| format!("its {key}: {error}"))
     };
+    let number = |key: &str| {
+        value(key)?.parse().map_err(|error: ParseIntError| format!("its {key}: {error}"))
+    };
     let role = value("role")?;
     Ok(Stored {
         node: value("node")?.to_owned(),
@@ -367,7 +389,9 @@ fn decode(bytes: &[u8]) -> Result<Stored, String> {
             "none" => None,
             _ => Some(ClusterId(hex("cluster")?)),
         },
-        starts: value("starts")?.parse().map_err(|error| format!("its starts: {error}"))?,
+        starts: number("starts")?,
+        // Files of the first versions have none.
+        incarnation: if value("incarnation").is_ok() { number("incarnation")? } else { 0 },
     })
 }
 
