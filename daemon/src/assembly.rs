@@ -179,9 +179,11 @@ async fn build(
     host: &Host,
 ) -> Result<(NodeService, watch::Receiver<Leadership>), CannotStart> {
     let dir = Path::new(&config.data_dir);
-    let identity =
-        Identity::open(Arc::clone(&host.fs), dir, &config.node_id, config.role, host.seed)
-            .map_err(|error| CannotStart::data(&error, error.kind()))?;
+    let (fs, node) = (Arc::clone(&host.fs), &config.node_id);
+    let identity = Identity::open(fs, dir, node, config.role, host.seed, host.started_ms)
+        .map_err(|error| CannotStart::data(&error, error.kind()))?;
+    // Before the log is opened, which would begin a new one.
+    identity.check_log().map_err(|error| CannotStart::data(&error, error.kind()))?;
     let name = Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::config)?;
     let log = LogStore::open(Arc::clone(&host.fs), &dir.join("log"), host.log)
         .map_err(|error| CannotStart::data(&error, error.kind()))?;
@@ -203,7 +205,7 @@ async fn build(
     if let Some(cluster) = identity.cluster() {
         transport.set_cluster(cluster);
     }
-    let incarnation = host.started_ms.saturating_add(identity.starts());
+    let incarnation = identity.incarnation();
     let identity = Arc::new(Mutex::new(identity));
     let machine = LockState::new(Arc::clone(&telemetry.metrics));
     let engine = Engine::open(machine, log, snapshots, transport, config.timers)

@@ -110,6 +110,7 @@ impl Greeter {
                 .await
                 .map_err(|error| error.to_string())?
                 .map_err(|fault| fault.message)?;
+            hello.check().map_err(|fault| fault.message)?;
             Ok((client, hello))
         };
         tokio::time::timeout(HELLO_TIMEOUT, asked)
@@ -117,7 +118,7 @@ impl Greeter {
             .unwrap_or_else(|_| Err(format!("no answer within {} ms", HELLO_TIMEOUT.as_millis())))
     }
 
-    /// Takes a greeting in, whoever began it.
+    /// Takes a greeting in that was checked, whoever began it.
     pub fn heard(&self, hello: &Hello) {
         let itself = DirectoryEntry {
             node: hello.node.clone(),

@@ -380,6 +380,7 @@ fn short(request: &AdminRequest) -> String {
 
 impl PeerHandler for NodeService {
     async fn hello(&self, _call: Call, from: Hello) -> Result<Hello, Fault> {
+        from.check()?;
         self.parts.greeter.heard(&from);
         Ok(self.hello_of_mine().await)
     }

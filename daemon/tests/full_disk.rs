@@ -1,4 +1,4 @@
-//! A node on a disk that is full or fails: its last words and its exit code.
+//! A node on a disk that is full, fails or has lost files: its last words and its exit code.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsd::assembly::{CannotStart, Host, RunningNode};
-use dsd::raft::fs::{Crash, SimFs};
-use dsd::raft::log::LogOptions;
+use dsd::raft::fs::{Crash, Fs, SimFs};
+use dsd::raft::log::{LogOptions, LogStore};
 use dsd::server::Limits;
 use dsd::telemetry::{Recent, Telemetry};
 use dsync::net::TcpNetwork;
+use openraft::storage::RaftLogStorage;
 
 /// Starts a cluster of one on that disk.
 async fn start(fs: &SimFs) -> Result<RunningNode, CannotStart> {
@@ -73,4 +74,54 @@ async fn the_directory_of_another_node_is_a_matter_of_configuration() {
     fs.put(Path::new("/data/node-lock-1/dump.rdb"), b"x");
     let refused = start(&fs).await.unwrap_err();
     assert_eq!(refused.exit, dsd::exit::CONFIG, "{refused}");
+}
+
+/// Starts a node, lets it lead, and kills it.
+async fn lead_and_die(fs: &SimFs) {
+    let node = start(fs).await.unwrap();
+    let mut leadership = node.leadership();
+    let led = leadership.wait_for(|now| now.mine);
+    tokio::time::timeout(Duration::from_secs(30), led).await.unwrap().unwrap();
+    drop(leadership);
+    node.stop().await;
+    fs.crash(Crash::Process);
+}
+
+#[tokio::test]
+async fn a_member_without_its_log_does_not_start_and_takes_its_place_again_as_a_new_one() {
+    let fs = SimFs::new();
+    lead_and_die(&fs).await;
+    let dir = Path::new("/data/node-lock-1");
+    for name in fs.list(&dir.join("log")).unwrap() {
+        fs.remove(&dir.join("log").join(name)).unwrap();
+    }
+    // Not even the second time: the refused start must not begin a log.
+    for _ in 0..2 {
+        let refused = start(&fs).await.unwrap_err();
+        assert_eq!(refused.exit, dsd::exit::INTERNAL, "{refused}");
+        assert!(refused.what.starts_with("/data/node-lock-1/log holds no log"), "{refused}");
+        assert!(refused.what.contains("move the whole data directory away"), "{refused}");
+        fs.crash(Crash::Process);
+    }
+    fs.remove(&dir.join("identity")).unwrap();
+    start(&fs).await.unwrap().stop().await;
+}
+
+#[tokio::test]
+async fn a_member_without_the_snapshot_before_its_log_does_not_start() {
+    let fs = SimFs::new();
+    lead_and_die(&fs).await;
+    let disk: Arc<dyn Fs> = Arc::new(fs.clone());
+    let log = Path::new("/data/node-lock-1/log");
+    let mut store = LogStore::open(disk, log, LogOptions::default()).unwrap();
+    let watch = store.watch();
+    let last = watch.status().last.unwrap();
+    store.purge(last).await.unwrap();
+    drop(store);
+    watch.closed().await;
+    let refused = start(&fs).await.unwrap_err();
+    assert_eq!(refused.exit, dsd::exit::INTERNAL, "{refused}");
+    let says = "/data/node-lock-1/snapshots holds no snapshot";
+    assert!(refused.what.starts_with(says), "{refused}");
+    assert!(refused.what.contains("move this node's data directory away"), "{refused}");
 }

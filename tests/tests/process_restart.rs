@@ -128,6 +128,47 @@ async fn a_wiped_node_never_helps_a_stale_one_to_lead() {
     assert_eq!(show["holders"][0]["token"], held["token"], "{show:#}");
 }
 
+/// Without the log a node does not know what it promised: under its old raft id it would make a
+/// leader of one that lacks what was acknowledged, and a token would be given twice.
+#[tokio::test]
+async fn a_node_without_its_log_does_not_vote_under_its_old_id() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.wait_for_leader().await;
+    let (lost, stale) = (follower(&leader), (leader.at + 2) % 3);
+    cluster.node(stale).kill();
+    let acquire = ["lock", "acquire", "kept", "--ttl", "1h", "--timeout", "20s", "-o", "json"];
+    let held = cluster.dsctl(&acquire).await.ok();
+    cluster.kill_all();
+    let log = cluster.node(lost).data_dir.join("log");
+    std::fs::remove_dir_all(&log).unwrap_or_else(|e| panic!("{e}"));
+    cluster.node(stale).spawn();
+    for _ in 0..2 {
+        let node = cluster.node(lost);
+        node.spawn();
+        let code = node.exit_code(Duration::from_secs(30)).await;
+        assert_eq!(code, 70, "{}", node.tail(20));
+        let said = node.logged();
+        assert!(said.contains(&format!("{} holds no log", log.display())), "{said}");
+        assert!(said.contains("move the whole data directory away"), "{said}");
+    }
+    assert_eq!(cluster.leader().await, None, "one of three leads");
+    // As the text says: it joins anew, and what was acknowledged is there.
+    cluster.node(lost).wipe();
+    cluster.node(lost).spawn();
+    cluster.node(leader.at).spawn();
+    cluster.wait_for_leader().await;
+    cluster
+        .wait_until("the wiped node to vote again", async || {
+            let leader = cluster.leader().await?;
+            let views = cluster.raft().await;
+            let view = views.get(leader.at)?.as_ref()?;
+            (view.voters.len() == 3 && view.learners.is_empty() && !view.joint).then_some(())
+        })
+        .await;
+    let show = cluster.dsctl(&["lock", "show", "kept", "-o", "json"]).await.ok();
+    assert_eq!(show["holders"][0]["token"], held["token"], "{show:#}");
+}
+
 #[tokio::test]
 async fn leadership_can_be_handed_to_each_node_in_turn() {
     let cluster = Cluster::start(3).await;

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::log::{LogStore, LogWatch};
 use super::machine::{AppliedState, Machine, Piece, Response, Shared, StateMachine, Stored};
 use super::network::PeerNetworkFactory;
+use super::numbers::Reached;
 use super::snapshot::SnapshotStore;
 use super::transport::Transport;
 use super::types::{Proposal, RaftNode, TypeConfig};
@@ -129,6 +130,8 @@ impl<M: Machine> Engine<M> {
             }
         }));
         let watch = log.watch();
+        let covered = shared.applied.borrow().last;
+        shared.snapshots.check_covers(covered, watch.status().purged)?;
         let raft = Raft::new(
             transport.raft_id(),
             raft_config(&timers)?,
@@ -190,6 +193,17 @@ impl<M: Machine> Engine<M> {
     /// Looks at the state as applied here, however old.
     pub fn peek<R>(&self, look: impl FnOnce(&mut M) -> R) -> R {
         look(&mut self.inner.shared.machine.lock().machine)
+    }
+
+    /// How far this node has come.
+    pub(super) fn reached(&self) -> Reached {
+        let metrics = self.inner.raft.metrics();
+        let seen = metrics.borrow_watched();
+        Reached {
+            term: seen.current_term.max(seen.vote.leader_id().term),
+            index: seen.last_log_index.unwrap_or(0),
+            t_ms: self.inner.shared.seen_ms.load(Ordering::Relaxed),
+        }
     }
 
     /// The leader as this node knows it, itself included.

@@ -4,6 +4,7 @@
 //! a whole and ends with a checksum. The file `lock` keeps a second process out.
 
 use std::io;
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use dsync_core::node::{ClusterId, RaftId, Role};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::fs::{Fs, FsLock, advice, read_all, replace};
+use super::log::holds_log;
 
 const FILE: &str = "identity";
 const FORMAT: &str = "dsync identity 1";
@@ -52,6 +54,20 @@ pub enum IdentityError {
         .0.display()
     )]
     Lost(PathBuf),
+    /// It has an identity in a cluster, and no log.
+    #[error(
+        "{} holds no log, and DATA_DIR {} belongs to a node of cluster {cluster}: what this node \
+         promised the others is lost, so it may not vote under its old raft id. Put the folder's \
+         files back (is their disk mounted?), or move the whole data directory away and start \
+         again: the node rejoins with a new raft id and copies the log from the others",
+        dir.join("log").display(), dir.display()
+    )]
+    LogLost {
+        /// The data directory.
+        dir: PathBuf,
+        /// The cluster.
+        cluster: ClusterId,
+    },
     /// It belongs to another node.
     #[error(
         "DATA_DIR {} belongs to node {found:?}, this is node {wanted:?}: set DATA_DIR to this node's \
@@ -118,7 +134,9 @@ impl IdentityError {
             | Self::OtherNode { .. }
             | Self::OtherRole { .. }
             | Self::OtherCluster { .. } => io::ErrorKind::InvalidInput,
-            Self::Lost(_) | Self::Damaged { .. } => io::ErrorKind::InvalidData,
+            Self::Lost(_) | Self::LogLost { .. } | Self::Damaged { .. } => {
+                io::ErrorKind::InvalidData
+            }
         }
     }
 }
@@ -137,6 +155,8 @@ struct Stored {
     raft_id: RaftId,
     cluster: Option<ClusterId>,
     starts: u64,
+    /// Rises with every start, whatever the clock says.
+    incarnation: u64,
 }
 
 /// A data directory that this process owns, until it is dropped.
@@ -159,7 +179,8 @@ impl Identity {
     ///
     /// `birth` is the incarnation of the raft id in a new directory. It must differ from that of
     /// every directory which this node lost before: a node that comes back empty may never vote
-    /// under its old raft id. Blocks.
+    /// under its old raft id. `now_ms` is the wall clock, which may have been set back since the last
+    /// start. Blocks.
     ///
     /// # Errors
     /// [`IdentityError`]: in use, foreign, of another node or role, damaged, not writable.
@@ -169,6 +190,7 @@ impl Identity {
         node: &str,
         role: Role,
         birth: u64,
+        now_ms: u64,
     ) -> Result<Self, IdentityError> {
         fs.create_dir_all(dir).map_err(io_error("create", dir))?;
         // Before the lock, since nothing may be written into a directory of someone else.
@@ -191,11 +213,19 @@ impl Identity {
         } else {
             check_new(dir, &names)?;
             let raft_id = raft_id(node, birth);
-            Stored { node: node.to_owned(), role, raft_id, cluster: None, starts: 0 }
+            Stored {
+                node: node.to_owned(),
+                role,
+                raft_id,
+                cluster: None,
+                starts: 0,
+                incarnation: 0,
+            }
         };
         let mut identity = Self { fs, dir: dir.to_path_buf(), stored, lock };
-        let starts = identity.stored.starts + 1;
-        identity.save(Stored { starts, ..identity.stored.clone() })?;
+        let starts = identity.stored.starts.saturating_add(1);
+        let incarnation = identity.stored.incarnation.saturating_add(1).max(now_ms);
+        identity.save(Stored { starts, incarnation, ..identity.stored.clone() })?;
         Ok(identity)
     }
 
@@ -220,6 +250,27 @@ impl Identity {
     /// How often a process started on this directory, this time included.
     pub fn starts(&self) -> u64 {
         self.stored.starts
+    }
+
+    /// This start's number: larger than that of every start before on this directory, and on one
+    /// that was lost, unless the clock was set back since.
+    pub fn incarnation(&self) -> u64 {
+        self.stored.incarnation
+    }
+
+    /// Checks that the log is there if there ever was something in it: a log begins before its node
+    /// joins a cluster, and only then is it asked for votes. Without it the node would vote once
+    /// more in a term, and for one who lacks what it acknowledged. Blocks.
+    ///
+    /// # Errors
+    /// [`IdentityError::LogLost`]; [`IdentityError::Io`] when the folder cannot be read.
+    pub fn check_log(&self) -> Result<(), IdentityError> {
+        let Some(cluster) = self.stored.cluster else { return Ok(()) };
+        let log = self.dir.join("log");
+        if holds_log(self.fs.as_ref(), &log).map_err(io_error("list", &log))? {
+            return Ok(());
+        }
+        Err(IdentityError::LogLost { dir: self.dir.clone(), cluster })
     }
 
     /// Remembers the cluster. On disk when this returns; blocks.
@@ -298,11 +349,11 @@ fn check_foreign(dir: &Path, names: &[String]) -> Result<(), IdentityError> {
 }
 
 fn encode(stored: &Stored) -> String {
-    let Stored { node, role, raft_id, cluster, starts } = stored;
+    let Stored { node, role, raft_id, cluster, starts, incarnation } = stored;
     let cluster = cluster.map_or_else(|| "none".to_owned(), |cluster| cluster.to_string());
     let text = format!(
         "{FORMAT}\nnode={node}\nrole={role}\nraft_id={raft_id:016x}\ncluster={cluster}\n\
-         starts={starts}\n"
+         starts={starts}\nincarnation={incarnation}\n"
     );
     let checksum = xxh3_64(text.as_bytes());
     format!("{text}checksum={checksum:016x}\n")
@@ -326,6 +377,9 @@ fn decode(bytes: &[u8]) -> Result<Stored, String> {
     let hex = |key: &str| {
         u64::from_str_radix(value(key)?, 16).map_err(|error| format!("its {key}: {error}"))
     };
+    let number = |key: &str| {
+        value(key)?.parse().map_err(|error: ParseIntError| format!("its {key}: {error}"))
+    };
     let role = value("role")?;
     Ok(Stored {
         node: value("node")?.to_owned(),
@@ -335,7 +389,9 @@ fn decode(bytes: &[u8]) -> Result<Stored, String> {
             "none" => None,
             _ => Some(ClusterId(hex("cluster")?)),
         },
-        starts: value("starts")?.parse().map_err(|error| format!("its starts: {error}"))?,
+        starts: number("starts")?,
+        // Files of the first versions have none.
+        incarnation: if value("incarnation").is_ok() { number("incarnation")? } else { 0 },
     })
 }
 

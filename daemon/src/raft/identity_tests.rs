@@ -8,7 +8,7 @@ use crate::raft::fs::{Crash, FsFile, RealFs, SimFs};
 const DIR: &str = "/data";
 
 fn open(fs: &SimFs, node: &str, role: Role) -> Result<Identity, IdentityError> {
-    Identity::open(Arc::new(fs.clone()), Path::new(DIR), node, role, 0x1_0000_0007)
+    Identity::open(Arc::new(fs.clone()), Path::new(DIR), node, role, 0x1_0000_0007, 0)
 }
 
 fn refusal(result: Result<Identity, IdentityError>) -> String {
@@ -26,7 +26,7 @@ fn it_is_kept_and_starts_are_counted() {
     let id = first.raft_id();
     fs.crash(Crash::Power);
     let second =
-        Identity::open(Arc::new(fs), Path::new(DIR), "node-lock-1", Role::Lock, 99).unwrap();
+        Identity::open(Arc::new(fs), Path::new(DIR), "node-lock-1", Role::Lock, 99, 0).unwrap();
     assert_eq!((second.starts(), second.cluster()), (2, Some(ClusterId(5))));
     assert_eq!(second.raft_id(), id);
 }
@@ -48,6 +48,21 @@ fn a_directory_has_one_node_one_role_one_cluster_and_one_process() {
     let other = refusal(open(&fs, "a", Role::Queue));
     assert!(other.contains("belongs to a lock node, this is a queue node"), "{other}");
     assert_eq!(open(&fs, "a", Role::Lock).unwrap().starts(), 2);
+}
+
+#[test]
+fn a_member_of_a_cluster_has_a_log() {
+    let fs = SimFs::new();
+    let mut identity = open(&fs, "a", Role::Lock).unwrap();
+    assert!(identity.check_log().is_ok(), "a first start has none");
+    identity.join(ClusterId(5)).unwrap();
+    fs.put(Path::new("/data/log/lock"), b"");
+    let lost = identity.check_log().unwrap_err();
+    assert_eq!(lost.kind(), io::ErrorKind::InvalidData);
+    let lost = lost.to_string();
+    assert!(lost.starts_with("/data/log holds no log, and DATA_DIR /data belongs to"), "{lost}");
+    fs.put(Path::new("/data/log/log-0000000000000001.seg"), b"x");
+    assert!(identity.check_log().is_ok());
 }
 
 #[test]
@@ -112,7 +127,7 @@ fn what_the_system_refuses_is_named_with_the_fix() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, b"").unwrap();
-    let under = Identity::open(Arc::new(RealFs), &file.join("data"), "a", Role::Lock, 1);
+    let under = Identity::open(Arc::new(RealFs), &file.join("data"), "a", Role::Lock, 1, 0);
     let text = under.unwrap_err().to_string();
     assert!(text.starts_with("cannot create ") && text.contains("file/data"), "{text}");
 
@@ -129,12 +144,28 @@ fn what_the_system_refuses_is_named_with_the_fix() {
 #[test]
 fn the_file_is_text_of_a_fixed_form() {
     let (cluster, raft_id) = (Some(ClusterId(10)), 0x0123_4567_0000_0001);
-    let stored =
-        Stored { node: "node-lock-1".to_owned(), role: Role::Lock, raft_id, cluster, starts: 3 };
-    let golden = "dsync identity 1\nnode=node-lock-1\nrole=lock\nraft_id=0123456700000001\n\
-                  cluster=000000000000000a\nstarts=3\nchecksum=825fd63904853f7e\n";
-    assert_eq!(encode(&stored), golden);
-    assert_eq!(decode(golden.as_bytes()), Ok(stored));
+    let (node, role, incarnation) = ("node-lock-1".to_owned(), Role::Lock, 1_700_000_000_000);
+    let stored = Stored { node, role, raft_id, cluster, starts: 3, incarnation };
+    let first = "dsync identity 1\nnode=node-lock-1\nrole=lock\nraft_id=0123456700000001\n\
+                 cluster=000000000000000a\nstarts=3\n";
+    let text = encode(&stored);
+    let body = format!("{first}incarnation=1700000000000\n");
+    assert_eq!(text, format!("{body}checksum={:016x}\n", xxh3_64(body.as_bytes())));
+    assert_eq!(decode(text.as_bytes()), Ok(stored.clone()));
+    let before = format!("{first}checksum=825fd63904853f7e\n");
+    assert_eq!(decode(before.as_bytes()), Ok(Stored { incarnation: 0, ..stored }));
+}
+
+#[test]
+fn the_incarnation_rises_whatever_the_clock_says() {
+    let fs = SimFs::new();
+    let start = |now_ms| {
+        let fs = Arc::new(fs.clone());
+        let opened = Identity::open(fs, Path::new(DIR), "a", Role::Lock, 7, now_ms);
+        opened.unwrap().incarnation()
+    };
+    assert_eq!([5_000, 9_000, 8_000, 0, 9_001].map(start), [5_000, 9_000, 9_001, 9_002, 9_003]);
+    assert_eq!([u64::MAX, 1].map(start), [u64::MAX; 2]);
 }
 
 /// A file system on which another start runs from beginning to end just before this one's lock.
@@ -177,7 +208,7 @@ impl Fs for Overtaken {
 #[test]
 fn two_starts_that_race_on_an_empty_directory_have_one_raft_id() {
     let fs = Overtaken { fs: SimFs::new(), done: AtomicBool::new(false) };
-    let second = Identity::open(Arc::new(fs), Path::new(DIR), "a", Role::Lock, 0x2_0000_0008);
+    let second = Identity::open(Arc::new(fs), Path::new(DIR), "a", Role::Lock, 0x2_0000_0008, 0);
     let second = second.unwrap();
     assert_eq!(second.raft_id() & 0xffff_ffff, 7, "the id of the first start stands");
     assert_eq!((second.starts(), second.cluster()), (2, Some(ClusterId(5))));
@@ -187,7 +218,7 @@ fn two_starts_that_race_on_an_empty_directory_have_one_raft_id() {
 fn a_refused_directory_is_left_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("dump.rdb"), b"x").unwrap();
-    let refused = Identity::open(Arc::new(RealFs), folder.path(), "a", Role::Lock, 1);
+    let refused = Identity::open(Arc::new(RealFs), folder.path(), "a", Role::Lock, 1, 0);
     assert!(matches!(refused, Err(IdentityError::Foreign { .. })));
     assert_eq!(RealFs.list(folder.path()).unwrap(), ["dump.rdb"]);
 }

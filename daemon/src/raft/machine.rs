@@ -371,11 +371,15 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
     async fn get_current_snapshot(
         &mut self,
     ) -> io::Result<Option<openraft::alias::SnapshotOf<TypeConfig, Vec<u8>>>> {
-        Ok(self.0.snapshots.current()?.map(
-            |s| openraft::alias::SnapshotOf::<TypeConfig, Vec<u8>> {
-                meta: s.meta,
-                snapshot: s.data,
-            },
-        ))
+        // A whole file is read and its checksum computed.
+        let current = self.aside(|shared| Ok(shared.snapshots.current()?)).await?;
+        Ok(current.map(|s| openraft::alias::SnapshotOf::<TypeConfig, Vec<u8>> {
+            meta: s.meta,
+            snapshot: s.data,
+        }))
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

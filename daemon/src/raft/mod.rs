@@ -21,6 +21,7 @@ mod machine;
 mod membership;
 mod monitor;
 mod network;
+mod numbers;
 pub mod runtime;
 mod service;
 pub mod snapshot;

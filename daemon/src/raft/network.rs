@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dsync::PeerConnection;
-use dsync::peer::{Destination, RaftCall, RaftReply};
+use dsync::peer::{self, Destination, RaftCall, RaftReply};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use openraft::OptionalSend;
@@ -24,10 +24,11 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
+use super::numbers;
 use super::transport::Transport;
 use super::types::{
-    RaftNode, TypeConfig, entry_to_peer, log_id_from_peer, log_id_to_peer, membership_to_peer,
-    vote_from_peer, vote_to_peer,
+    RaftNode, TypeConfig, Vote, entry_to_peer, log_id_from_peer, log_id_to_peer,
+    membership_to_peer, vote_from_peer, vote_to_peer,
 };
 
 /// Bytes of one piece of a snapshot.
@@ -163,7 +164,7 @@ impl PeerNetwork {
         let RaftReply::Voted { vote, granted, last } = answer else {
             return Err(unexpected(&answer));
         };
-        let vote = vote_from_peer(&vote).map_err(|e| unreachable(e.to_string()))?;
+        let vote = answered(&vote, term)?;
         Ok(VoteResponse::new(vote, last.map(log_id_from_peer), granted))
     }
 
@@ -195,7 +196,7 @@ impl PeerNetwork {
             let RaftReply::Received(theirs) = reply else {
                 return Err(unreachable(format!("an answer to another question: {reply:?}")));
             };
-            let theirs = vote_from_peer(&theirs).map_err(|e| unreachable(e.to_string()))?;
+            let theirs = answered(&theirs, vote.leader_id().term)?;
             if done || theirs > vote {
                 return Ok(SnapshotResponse::new(theirs));
             }
@@ -214,17 +215,24 @@ fn append_call(rpc: &AppendEntriesRequest<TypeConfig>, t_ms: u64) -> RaftCall {
     }
 }
 
-fn appended(reply: &RaftReply) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+/// The vote in an answer to a node that is in term `own`.
+fn answered(vote: &peer::Vote, own: u64) -> Result<Vote, Unreachable<TypeConfig>> {
+    numbers::check_answered(vote, own).map_err(|error| unreachable(error.to_string()))?;
+    vote_from_peer(vote).map_err(|error| unreachable(error.to_string()))
+}
+
+/// The answer to an append of the leader of term `own`.
+fn appended(
+    reply: &RaftReply,
+    own: u64,
+) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
     match reply {
         RaftReply::Appended => Ok(AppendEntriesResponse::Success),
         RaftReply::AppendedUpTo(id) => {
             Ok(AppendEntriesResponse::PartialSuccess(id.map(log_id_from_peer)))
         }
         RaftReply::Conflict => Ok(AppendEntriesResponse::Conflict),
-        RaftReply::HigherVote(vote) => {
-            let vote = vote_from_peer(vote).map_err(|e| unreachable(e.to_string()))?;
-            Ok(AppendEntriesResponse::HigherVote(vote))
-        }
+        RaftReply::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(answered(vote, own)?)),
         RaftReply::Voted { .. } | RaftReply::Received(_) | RaftReply::Transferring => {
             Err(unexpected(reply))
         }
@@ -267,9 +275,10 @@ impl Line {
     ) -> Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>> {
         let prev = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
+        let term = rpc.vote.leader_id().term;
         let call = append_call(&rpc, self.transport.clock());
         let answer = match self.connection.raft(self.to, call, APPEND_TIMEOUT).await {
-            Ok(Ok(reply)) => appended(&reply),
+            Ok(Ok(reply)) => appended(&reply, term),
             Ok(Err(fault)) => Err(unreachable(fault.to_string()).into()),
             Err(error) => Err(unreachable(error.to_string()).into()),
         };
@@ -301,7 +310,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             Class::Append | Class::Snapshot => APPEND_TIMEOUT,
         };
         let call = append_call(&rpc, self.transport.clock());
-        appended(&self.call(call, within).await?)
+        appended(&self.call(call, within).await?, rpc.vote.leader_id().term)
     }
 
     /// Keeps several appends on their way: the next entry does not wait until the follower has

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::engine::Engine;
 use super::identity::Identity;
 use super::machine::Machine;
+use super::numbers;
 use super::types::{
     SnapshotMeta, StoredMembership, TypeConfig, entry_from_peer, log_id_from_peer, log_id_to_peer,
     membership_from_peer, vote_from_peer, vote_to_peer,
@@ -72,9 +73,10 @@ impl<M: Machine> RaftService<M> {
     ///
     /// # Errors
     /// A misaddressed call (another cluster, another node or its former self) is refused; so is
-    /// one that cannot be read.
+    /// one that cannot be read, or has numbers that would end this node.
     pub async fn call(&self, to: Destination, call: RaftCall) -> Result<RaftReply, Fault> {
         self.admit(to)?;
+        numbers::check(&call, || self.engine.reached()).map_err(unusable)?;
         match call {
             RaftCall::Append { vote, prev, commit, entries, t_ms } => {
                 let entries: Result<Vec<_>, _> = entries.into_iter().map(entry_from_peer).collect();
@@ -178,6 +180,20 @@ impl<M: Machine> RaftService<M> {
         })
     }
 
+    /// Refuses a snapshot that contradicts what is committed here: openraft ends the node over one.
+    fn fits(&self, last: Option<dsync::peer::LogId>) -> Result<(), Fault> {
+        let committed = self.engine.metrics().local_committed.as_ref().map(log_id_to_peer);
+        match (last, committed) {
+            (Some(last), Some(committed)) if last > committed && last.index <= committed.index => {
+                Err(unusable(format!(
+                    "a snapshot up to {} of term {}, here {} of term {} is committed",
+                    last.index, last.term, committed.index, committed.term
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Adds a piece; the last one installs the whole.
     async fn receive(&self, from: u64, piece: Piece) -> Result<RaftReply, Fault> {
         let vote = vote_from_peer(&piece.vote).map_err(unusable)?;
@@ -202,6 +218,7 @@ impl<M: Machine> RaftService<M> {
             }
             std::mem::take(&mut incoming.data)
         };
+        self.fits(piece.last)?;
         self.engine.transport().heard_leader(from, 0);
         let membership = membership_from_peer(&piece.membership).map_err(unusable)?;
         let meta = SnapshotMeta {

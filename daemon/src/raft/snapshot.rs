@@ -25,7 +25,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::fs::{Fs, FsFile, advice, read_all};
 use super::types::{
-    SnapshotMeta, StoredMembership, Unusable, log_id_from_peer, log_id_to_peer,
+    LogId, SnapshotMeta, StoredMembership, Unusable, log_id_from_peer, log_id_to_peer,
     membership_from_peer, membership_to_peer,
 };
 
@@ -75,6 +75,24 @@ pub enum SnapshotError {
         /// What it says.
         format: u8,
     },
+    /// The log begins behind what the snapshots hold.
+    #[error(
+        "{} holds {}, and the log of this node begins behind entry {purged}: a snapshot was \
+         removed. Put it back, or move this node's data directory away and start it again: it \
+         rejoins with a new raft id and copies the state from the others",
+        dir.display(), covered.map_or_else(
+            || "no snapshot".to_owned(),
+            |index| format!("a snapshot of the entries up to {index} only")
+        )
+    )]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+        /// The last entry that the newest snapshot covers.
+        covered: Option<u64>,
+        /// The last entry that the log no longer has.
+        purged: u64,
+    },
     /// A piece does not follow the one before.
     #[error("a piece of a snapshot at {offset}, expected at {expected}")]
     OutOfOrder {
@@ -90,7 +108,7 @@ impl SnapshotError {
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Io { source, .. } => source.kind(),
-            Self::Damaged { .. } => io::ErrorKind::InvalidData,
+            Self::Damaged { .. } | Self::Missing { .. } => io::ErrorKind::InvalidData,
             Self::Format { .. } => io::ErrorKind::Unsupported,
             Self::OutOfOrder { .. } => io::ErrorKind::InvalidInput,
         }
@@ -203,6 +221,24 @@ impl SnapshotStore {
         data.truncate(end);
         data.drain(..start);
         Ok(Some(Snapshot { meta, data }))
+    }
+
+    /// Checks that a log purged up to `purged` goes on from what the newest snapshot covers.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Missing`].
+    pub fn check_covers(
+        &self,
+        covered: Option<LogId>,
+        purged: Option<LogId>,
+    ) -> Result<(), SnapshotError> {
+        let covered = covered.map(|id| id.index());
+        match purged.map(|id| id.index()) {
+            Some(purged) if covered < Some(purged) => {
+                Err(SnapshotError::Missing { dir: self.dir.clone(), covered, purged })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Keeps a snapshot and removes older ones. It is on disk when this returns; one that covers

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::raft::fs::{Crash, SimFs};
-use crate::raft::types::{LogId, Membership, RaftNode};
+use crate::raft::types::{Membership, RaftNode};
 
 const DIR: &str = "/data/snapshots";
 

@@ -49,5 +49,6 @@ mod writer;
 
 pub use error::{LogError, LogFailure};
 pub use record::RECORD_MAX;
+pub use segment::holds_log;
 pub use stats::SyncLatency;
 pub use store::{LogOptions, LogReader, LogStatus, LogStore, LogWatch, QUEUE_MAX, WriterKind};

@@ -1,5 +1,6 @@
 //! Segments: their names, their making, their bytes.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::LogError;
@@ -17,6 +18,18 @@ pub(super) fn name(sequence: u64) -> String {
 fn sequence_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("log-")?.strip_suffix(".seg")?;
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
+}
+
+/// True when a folder holds a log.
+///
+/// # Errors
+/// The system's; a folder that is not there holds none.
+pub fn holds_log(fs: &dyn Fs, dir: &Path) -> io::Result<bool> {
+    match fs.list(dir) {
+        Ok(names) => Ok(names.iter().any(|name| sequence_of(name).is_some())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Sequences of the segments in a folder, ascending; what a crash left half made is removed.

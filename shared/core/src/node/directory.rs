@@ -26,7 +26,13 @@ pub struct Directory {
 impl Directory {
     /// Takes an entry in. A higher incarnation replaces a lower one; of one incarnation the more
     /// recently heard counts. `now_ms` is this node's clock.
+    ///
+    /// # Limits
+    /// An entry that is too large is left out, and so is a new one where [`DIRECTORY_MAX`] are.
     pub fn merge(&mut self, now_ms: u64, entry: DirectoryEntry) {
+        if !entry.fits() {
+            return;
+        }
         if entry.heard_ms_ago > FORGET_MS && !self.keeps(&entry) {
             return;
         }
@@ -164,6 +170,18 @@ mod tests {
         let mut directory = Directory::default();
         directory.merge(5_000, entry("stranger", 50_000));
         assert_eq!(names(&directory, 6_000), [("stranger".to_owned(), 51_000)]);
+    }
+
+    #[test]
+    fn an_entry_that_is_too_large_is_left_out() {
+        let mut directory = Directory::default();
+        directory.merge(1_000, entry("a", 0));
+        let news = || DirectoryEntry { incarnation: 2, ..entry("a", 0) };
+        directory.merge(1_000, DirectoryEntry { version: "1".repeat(65), ..news() });
+        directory.merge(1_000, DirectoryEntry { address: "a".repeat(263), ..news() });
+        assert_eq!(directory.get("a").unwrap(), &entry("a", 0));
+        directory.merge(1_000, DirectoryEntry { version: "1".repeat(64), ..news() });
+        assert_eq!(directory.get("a").unwrap().incarnation, 2);
     }
 
     #[test]

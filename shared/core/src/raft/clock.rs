@@ -26,7 +26,7 @@ impl LeaderClock {
         let trusted_until = last_quorum_ack_ms
             .map_or(self.local_ms, |ack| ack.saturating_add(self.election_timeout_ms));
         let until = local_ms.min(trusted_until);
-        self.t_ms += until.saturating_sub(self.local_ms);
+        self.t_ms = self.t_ms.saturating_add(until.saturating_sub(self.local_ms));
         // What lies between `until` and `local_ms` is time without a quorum: it never counts, not
         // even when contact comes back.
         self.local_ms = self.local_ms.max(local_ms);
@@ -65,6 +65,13 @@ mod tests {
         assert_eq!(clock.catch_up(900), 1_000);
         assert_eq!(clock.catch_up(5_000), 5_000);
         assert_eq!(clock.read(100, Some(90)), 5_100);
+    }
+
+    #[test]
+    fn stands_still_at_the_end_of_its_range() {
+        let mut clock = LeaderClock::new(u64::MAX - 10, 0, u64::MAX);
+        assert_eq!(clock.read(100, Some(90)), u64::MAX);
+        assert_eq!(clock.read(200, Some(u64::MAX)), u64::MAX);
     }
 
     #[test]
