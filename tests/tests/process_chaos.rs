@@ -15,9 +15,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use dsync_tests::history::Recorder;
-use dsync_tests::load::watch;
+use dsync_tests::load::{left, watch};
 
 const CLIENTS: u32 = 8;
+/// Beyond the longest lease: when everything of clients that are gone must be gone too.
+const ALL_OVER: Duration = Duration::from_secs(4);
 
 /// Clients at work, and what they see.
 struct Load {
@@ -72,6 +74,8 @@ impl Load {
                 .unwrap_or_else(|e| panic!("{e}"));
         }
         self.watcher.await.unwrap_or_else(|e| panic!("{e}"));
+        let patience = Duration::from_millis(Mix::default().ttl_ms) + ALL_OVER;
+        self.recorder.remains(left(&cluster.client("asker"), patience).await);
         cluster.wait_for_convergence().await;
         let report = self.recorder.history().assert();
         println!("{report}");

@@ -5,14 +5,32 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use dsync_tests::history::Report;
 use dsync_tests::sim::{Run, Setup, run};
 
 /// Seeds per test; `DSYNC_SIM_SEEDS` asks for more.
 const SEEDS: u64 = 6;
+/// Kinds of faults.
+const FAULTS: usize = 5;
+/// What clients must have been seen to do.
+const KINDS: [&str; 11] = [
+    "shared",
+    "permits",
+    "group",
+    "re-entry",
+    "upgrade",
+    "downgrade",
+    "would block",
+    "timeout",
+    "cancelled",
+    "deadlock",
+    "asked again",
+];
 
 /// Runs a seed and holds everything against it. To repeat one: `DSYNC_SIM_SEED=<seed>`.
-fn check(seed: u64) -> Run {
+fn check(seed: u64) -> (Run, Report) {
     let run = run(Setup::new(seed));
     let report = run.history.check().unwrap_or_else(|found| {
         let lines: Vec<String> = found.iter().take(10).map(ToString::to_string).collect();
@@ -24,21 +42,56 @@ fn check(seed: u64) -> Run {
     assert_eq!(nodes.len(), 3, "seed {seed}: a node did not answer at the end");
     let states: BTreeMap<u64, u64> = nodes.iter().map(|n| (n.applied, n.state_hash)).collect();
     assert_eq!(states.len(), 1, "seed {seed}: nodes differ at the end: {states:?}");
-    println!("seed {seed}: {report}, {:?} simulated", run.simulated);
-    run
+    println!("seed {seed}: {report}; {:?} simulated, {:?}", run.simulated, run.looks);
+    (run, report)
+}
+
+/// What the seeds of one test showed together.
+#[derive(Debug, Default)]
+struct Total {
+    seeds: u64,
+    simulated: Duration,
+    operations: usize,
+    grants: usize,
+    unknown: usize,
+    writes: usize,
+    states_compared: u64,
+    kinds: BTreeMap<&'static str, usize>,
+    faults: BTreeMap<String, u64>,
+}
+
+impl Total {
+    fn add(&mut self, run: &Run, report: &Report) {
+        self.seeds += 1;
+        self.simulated += run.simulated;
+        self.operations += report.operations;
+        self.grants += report.grants;
+        self.unknown += report.unknown;
+        self.writes += report.writes;
+        self.states_compared += run.looks.states;
+        for (kind, count) in &report.kinds {
+            *self.kinds.entry(kind).or_insert(0) += count;
+        }
+        for (fault, count) in &report.faults {
+            *self.faults.entry(fault.clone()).or_insert(0) += count;
+        }
+    }
 }
 
 fn check_range(part: u64) {
     let seeds = std::env::var("DSYNC_SIM_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SEEDS);
-    let mut faults: BTreeMap<String, u64> = BTreeMap::new();
+    let mut total = Total::default();
     for seed in part * seeds..(part + 1) * seeds {
-        for (fault, count) in check(seed).history.faults {
-            *faults.entry(fault).or_insert(0) += count;
-        }
+        let (run, report) = check(seed);
+        total.add(&run, &report);
     }
-    // One seed need not have every fault; all of them together must.
-    assert!(faults.len() == 5 && faults.values().all(|count| *count > 0), "{faults:?}");
-    println!("{seeds} seeds: {faults:?}");
+    println!("{total:#?}");
+    // One seed need not have every fault and every kind of request; all of them together must.
+    assert_eq!(total.faults.len(), FAULTS, "a kind of fault never happened");
+    for kind in KINDS {
+        assert!(total.kinds.get(kind).is_some_and(|count| *count > 0), "no {kind} was seen");
+    }
+    assert!(total.states_compared > 0, "no two nodes were compared");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::network::PeerNetworkFactory;
 use super::numbers::Reached;
 use super::snapshot::SnapshotStore;
 use super::transport::Transport;
-use super::types::{Proposal, RaftNode, TypeConfig};
+use super::types::{LogId, Proposal, RaftNode, TypeConfig};
 
 /// The metrics that openraft publishes.
 pub type Metrics = openraft::RaftMetrics<TypeConfig>;
@@ -53,6 +53,17 @@ const ENTRIES_PER_APPEND: u64 = 100;
 const SNAPSHOT_EVERY: u64 = 20_000;
 /// Entries kept behind a snapshot, for followers that are a little behind.
 const KEPT_BEHIND_SNAPSHOT: u64 = 2_000;
+
+/// How far a node has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reached {
+    /// Index up to which the log is known here to be committed.
+    pub committed: u64,
+    /// Index of the entry applied last.
+    pub applied: u64,
+    /// The term of that entry.
+    pub term: u64,
+}
 
 /// A replicated state machine. Cheap to clone.
 ///
@@ -188,6 +199,19 @@ impl<M: Machine> Engine<M> {
     /// Follows what has been applied here.
     pub fn applied(&self) -> watch::Receiver<AppliedState> {
         self.inner.shared.applied.subscribe()
+    }
+
+    /// How far this node has come; costs little, so that a simulation asks after every step.
+    pub fn reached(&self) -> Reached {
+        let metrics = self.inner.raft.metrics();
+        let committed = metrics.borrow_watched().local_committed.as_ref().map(LogId::index);
+        let applied = self.inner.shared.applied.borrow();
+        let last = applied.last.as_ref();
+        Reached {
+            committed: committed.unwrap_or(0),
+            applied: last.map_or(0, LogId::index),
+            term: last.map_or(0, |id| id.committed_leader_id().term),
+        }
     }
 
     /// Looks at the state as applied here, however old.
@@ -333,7 +357,7 @@ impl<M: Machine> Engine<M> {
     pub fn state_hash(&self) -> (u64, u64) {
         let machine = self.inner.shared.machine.lock();
         let last = self.inner.shared.applied.borrow().last;
-        let index = last.as_ref().map_or(0, openraft::LogId::index);
+        let index = last.as_ref().map_or(0, LogId::index);
         let mut known = self.inner.state_hash.lock();
         if known.0 != index {
             let bytes = machine.snapshot().unwrap_or_default();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dsync_core::lock::Mode;
+
 use super::{History, Us, Violation, Write};
 
 /// Resources guarded by fencing tokens: the pattern that users are told to follow.
@@ -33,8 +35,8 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         }
         *seen = write.token.max(*seen);
     }
-    let holds: BTreeMap<u64, _> =
-        history.holds().into_iter().filter(|h| h.exclusive).map(|h| (h.token, h)).collect();
+    let holds = history.holds().into_iter().filter(|h| h.mode == Mode::Exclusive);
+    let holds: BTreeMap<u64, _> = holds.map(|h| (h.token, h)).collect();
     for write in writes.iter().filter(|w| !w.accepted) {
         let sure = holds.get(&write.token).filter(|h| h.from <= write.at && write.at < h.until);
         if let Some(hold) = sure {

@@ -4,101 +4,34 @@
 //! never taken for a yes: an answer that got lost may or may not have had its effect, and a
 //! checker that runs out of time has found a fault.
 
+mod cycles;
 mod fence;
+mod ghosts;
+mod holds;
 mod leases;
 mod linear;
+mod model;
+mod op;
+mod order;
 mod recorder;
+#[cfg(test)]
+mod sample;
 mod tokens;
 mod violation;
 mod waits;
 
-mod holds;
-#[cfg(test)]
-mod sample;
-
 pub use fence::Fence;
+pub use op::{Action, Answer, Edge, Granted, Op, Seen, Want, apart};
 pub use recorder::{Asked, Pending, Recorder, SharedHistory};
 pub use tokens::rise_in_log_order;
 pub use violation::{Report, Violation};
 
 use std::collections::BTreeMap;
 
+use dsync_core::lock::Mode;
+
 /// Microseconds since the history began, on one clock for all clients.
 pub type Us = u64;
-
-/// What a client asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// To hold the lock, alone or shared.
-    Acquire {
-        /// Alone.
-        exclusive: bool,
-    },
-    /// To give a grant up.
-    Release {
-        /// Its token.
-        token: u64,
-    },
-    /// To see who holds.
-    Get,
-}
-
-/// What it was told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// It holds, under this token.
-    Granted(u64),
-    /// It does not hold: someone else did at that moment.
-    WouldBlock,
-    /// It does not hold: it waited in vain, was withdrawn, wounded or refused for another reason.
-    NotGranted,
-    /// It holds no more.
-    Released,
-    /// It did not hold when it wanted to release.
-    NotHolder,
-    /// Who holds: owner labels.
-    Holders(Vec<String>),
-    /// The answer got lost, and repeating the request did not bring it back.
-    Unknown,
-}
-
-/// One request of one client, its repetitions included.
-#[derive(Debug, Clone)]
-pub struct Op {
-    /// The client.
-    pub client: u32,
-    /// Its session.
-    pub session: u64,
-    /// Names the request; repetitions carry the same.
-    pub request: u64,
-    /// Owner label, one per acquire, so that whoever holds can be told by it.
-    pub owner: String,
-    /// The lock.
-    pub lock: String,
-    /// When it was first sent.
-    pub called: Us,
-    /// When the client first learnt that it waits in the queue.
-    pub queued: Option<Us>,
-    /// When the answer was there; `None`: never.
-    pub returned: Option<Us>,
-    /// What was asked.
-    pub action: Action,
-    /// What was answered.
-    pub answer: Answer,
-}
-
-impl Op {
-    /// The token, if it was granted one.
-    pub fn granted(&self) -> Option<u64> {
-        if let Answer::Granted(token) = self.answer { Some(token) } else { None }
-    }
-
-    /// The token that it gave up, if that was acknowledged.
-    pub fn released(&self) -> Option<u64> {
-        let Action::Release { token } = self.action else { return None };
-        (self.answer == Answer::Released).then_some(token)
-    }
-}
 
 /// A lease as its client counts it.
 #[derive(Debug, Clone, Default)]
@@ -147,11 +80,14 @@ pub struct History {
     pub outages: Vec<(Us, Us)>,
     /// How often each fault that the run was to show really happened.
     pub faults: BTreeMap<String, u64>,
+    /// What was still held or waited for after all clients were gone and all leases over; `None`:
+    /// nobody looked.
+    pub remains: Option<Vec<String>>,
     /// Longest delay between a lost lease and the next grant that the cluster is configured for.
     pub lock_delay: Us,
 }
 
-/// A grant as its client can be sure of it.
+/// A grant as its client can be sure of it, from one change of its mode to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// The client.
@@ -162,15 +98,15 @@ pub struct Hold {
     pub owner: String,
     /// The lock.
     pub lock: String,
-    /// Alone.
-    pub exclusive: bool,
+    /// How.
+    pub mode: Mode,
     /// The token.
     pub token: u64,
-    /// The acquire was sent.
+    /// What gave it was sent.
     pub called: Us,
     /// From here on the client was sure.
     pub from: Us,
-    /// Until here it was: it sent the release, died, or its own deadline passed.
+    /// Until here it was: it sent the release or conversion, died, or its own deadline passed.
     pub until: Us,
     /// From here on the lock was surely free, if it was released or its session closed.
     pub freed: Option<Us>,
@@ -188,7 +124,10 @@ impl History {
         found.extend(holds::check(self));
         found.extend(fence::check(self));
         found.extend(waits::check(self));
+        found.extend(order::check(self));
+        found.extend(ghosts::check(self));
         found.extend(leases::check(self));
+        found.extend(cycles::check(self));
         found.extend(linear::check(self));
         if found.is_empty() { Ok(Report::of(self)) } else { Err(found) }
     }

@@ -28,7 +28,7 @@ struct Inner {
 pub struct Pending(usize);
 
 /// Who asks for what.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Asked<'a> {
     /// The client.
     pub client: u32,
@@ -38,8 +38,6 @@ pub struct Asked<'a> {
     pub request: u64,
     /// Owner label.
     pub owner: &'a str,
-    /// The lock.
-    pub lock: &'a str,
     /// What.
     pub action: Action,
 }
@@ -62,7 +60,7 @@ impl Recorder {
     }
 
     /// A request is about to be sent.
-    pub fn called(&self, asked: &Asked<'_>) -> Pending {
+    pub fn called(&self, asked: Asked<'_>) -> Pending {
         let called = self.now();
         let ops = &mut self.inner.lock().history.ops;
         ops.push(Op {
@@ -70,12 +68,13 @@ impl Recorder {
             session: asked.session,
             request: asked.request,
             owner: asked.owner.to_owned(),
-            lock: asked.lock.to_owned(),
             called,
             queued: None,
+            withdrawn: None,
             returned: None,
             action: asked.action,
             answer: Answer::NotGranted,
+            again: Vec::new(),
         });
         Pending(ops.len() - 1)
     }
@@ -86,6 +85,26 @@ impl Recorder {
         if let Some(op) = self.inner.lock().history.ops.get_mut(pending.0) {
             op.queued.get_or_insert(now);
         }
+    }
+
+    /// The client is about to withdraw its request.
+    pub fn withdrawing(&self, pending: Pending) {
+        let now = self.now();
+        if let Some(op) = self.inner.lock().history.ops.get_mut(pending.0) {
+            op.withdrawn.get_or_insert(now);
+        }
+    }
+
+    /// The request was sent again after its answer, and this was said.
+    pub fn told_again(&self, pending: Pending, answer: Answer) {
+        if let Some(op) = self.inner.lock().history.ops.get_mut(pending.0) {
+            op.again.push(answer);
+        }
+    }
+
+    /// What was left after all clients were gone and all leases over.
+    pub fn remains(&self, left: Vec<String>) {
+        self.inner.lock().history.remains = Some(left);
     }
 
     /// The request was answered, or given up as [`Answer::Unknown`].

@@ -1,6 +1,8 @@
 //! Small histories for the checkers' own tests.
 
-use super::{Action, Answer, History, Lease, Op, Us};
+use dsync_core::lock::Mode;
+
+use super::{Action, Answer, Granted, History, Lease, Op, Us, Want};
 
 /// One second.
 pub(super) const S: Us = 1_000_000;
@@ -26,21 +28,61 @@ pub(super) fn op(client: u32, called: Us, returned: Us, action: Action, answer: 
         session: u64::from(client),
         request: called,
         owner: format!("c{client}/{called}"),
-        lock: "a".to_owned(),
         called,
         queued: None,
+        withdrawn: None,
         returned: Some(returned),
         action,
         answer,
+        again: Vec::new(),
     }
 }
 
+/// To hold these locks.
+pub(super) fn wants(wants: &[(&str, Mode)]) -> Action {
+    let want = |(lock, mode): &(&str, Mode)| Want { lock: (*lock).to_owned(), mode: *mode };
+    Action::Acquire(wants.iter().map(want).collect())
+}
+
+pub(super) fn grants(grants: &[(&str, Mode, u64)]) -> Answer {
+    let grant = |(lock, mode, token): &(&str, Mode, u64)| Granted {
+        lock: (*lock).to_owned(),
+        mode: *mode,
+        token: *token,
+        count: 1,
+    };
+    Answer::Granted(grants.iter().map(grant).collect())
+}
+
+/// An acquire of lock `a` alone that was granted.
 pub(super) fn acquire(client: u32, called: Us, returned: Us, token: u64) -> Op {
-    op(client, called, returned, Action::Acquire { exclusive: true }, Answer::Granted(token))
+    granted(client, called, returned, token, Mode::Exclusive)
+}
+
+pub(super) fn granted(client: u32, called: Us, returned: Us, token: u64, mode: Mode) -> Op {
+    op(client, called, returned, wants(&[("a", mode)]), grants(&[("a", mode, token)]))
+}
+
+/// Lock `a` alone, asked for with that answer.
+pub(super) fn asked(client: u32, called: Us, returned: Us, answer: Answer) -> Op {
+    op(client, called, returned, wants(&[("a", Mode::Exclusive)]), answer)
 }
 
 pub(super) fn release(client: u32, called: Us, returned: Us, token: u64) -> Op {
-    op(client, called, returned, Action::Release { token }, Answer::Released)
+    let action = Action::Release { lock: "a".to_owned(), token, all: true };
+    op(client, called, returned, action, Answer::Released { remaining: 0 })
+}
+
+/// A conversion from one token to the other.
+pub(super) fn convert(
+    client: u32,
+    called: Us,
+    returned: Us,
+    (token, new): (u64, u64),
+    to: Mode,
+) -> Op {
+    let action = Action::Convert { lock: "a".to_owned(), token, to };
+    op(client, called, returned, action, grants(&[("a", to, new)]))
 }
 
 /// The invariants that the history breaks.

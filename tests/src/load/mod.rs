@@ -1,10 +1,16 @@
 //! Clients that use locks and write down what they see, over any network.
 
 pub mod holdings;
+mod left;
+mod locks;
+mod mix;
 mod session;
 mod watch;
 mod worker;
 
-pub use session::{Held, Session, Way};
+pub use left::left;
+pub use locks::{Useless, Way};
+pub use mix::Mix;
+pub use session::Session;
 pub use watch::watch;
-pub use worker::{Mix, work};
+pub use worker::work;

@@ -5,45 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dsync::Client;
+use dsync_core::lock::Mode;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 
-use super::session::{Session, Way};
-use crate::history::SharedHistory;
-
-/// What a worker does.
-#[derive(Debug, Clone, Copy)]
-pub struct Mix {
-    /// Number of locks that all workers share.
-    pub locks: u32,
-    /// Lease.
-    pub ttl_ms: u64,
-    /// Longest hold.
-    pub hold_ms: u64,
-    /// Chance that an acquire is shared.
-    pub shared: f64,
-    /// Chance that an acquire does not wait.
-    pub impatient: f64,
-    /// Chance that a holder dies instead of releasing.
-    pub dies: f64,
-    /// Longest pause between two rounds.
-    pub pause_ms: u64,
-}
-
-impl Default for Mix {
-    fn default() -> Self {
-        Self {
-            locks: 12,
-            ttl_ms: 4_000,
-            hold_ms: 20,
-            shared: 0.2,
-            impatient: 0.2,
-            dies: 0.01,
-            pause_ms: 10,
-        }
-    }
-}
+use super::locks::Useless;
+use super::mix::Mix;
+use super::session::Session;
+use crate::history::{Granted, SharedHistory};
 
 /// Works until `stop`; a session that is of no more use is followed by a new one.
 pub async fn work(
@@ -73,22 +43,87 @@ pub async fn work(
     }
 }
 
-/// One acquire, some guarded writes, one release; now and then a look at who holds.
-async fn round(session: &Session, random: &mut SmallRng, mix: Mix) -> Result<(), ()> {
-    let lock = format!("lock-{}", random.random_range(0..mix.locks));
+/// One round under one owner label: some locks, some use of them, and all given back; now and then
+/// a look at who holds.
+async fn round(session: &Session, random: &mut SmallRng, mix: Mix) -> Result<(), Useless> {
     if random.random_bool(0.2) {
-        session.get(&lock).await;
+        session.get(&mix.any_lock(random)).await;
     }
-    let way = Way {
-        exclusive: !random.random_bool(mix.shared),
-        wait_ms: if random.random_bool(mix.impatient) { 0 } else { 30_000 },
-    };
-    let Some(held) = session.acquire(&lock, way).await? else { return Ok(()) };
-    for _ in 0..2 {
-        if way.exclusive {
-            session.write(&held);
+    let owner = session.new_owner();
+    let wants = mix.wants(random);
+    let way = mix.way(random);
+    let Some(mut held) = session.acquire(&owner, &wants, way).await? else { return Ok(()) };
+    use_them(session, random, mix, &held).await;
+    if random.random_bool(mix.reenter) {
+        enter_again(session, &owner, random, mix, &mut held).await?;
+    }
+    if random.random_bool(mix.nested)
+        && let Some(want) = mix.another(random, |lock| held.iter().any(|h| h.lock == lock))
+    {
+        let more = session.acquire(&owner, &[want], mix.way(random)).await?;
+        held.extend(more.into_iter().flatten());
+    }
+    if random.random_bool(mix.convert) {
+        convert(session, &owner, random, mix, &mut held).await?;
+    }
+    use_them(session, random, mix, &held).await;
+    if random.random_bool(mix.dies) {
+        return Err(Useless);
+    }
+    while !held.is_empty() {
+        let mut grant = held.swap_remove(random.random_range(0..held.len()));
+        // One level after the other, or all at once.
+        let all = random.random_bool(0.7);
+        grant.count = session.release(&owner, &grant, all).await?;
+        if grant.count > 0 {
+            held.push(grant);
         }
-        sleep(Duration::from_millis(random.random_range(0..=mix.hold_ms) / 2)).await;
     }
-    if random.random_bool(mix.dies) { Err(()) } else { session.release(&held).await }
+    Ok(())
+}
+
+/// Some writes to what is held alone.
+async fn use_them(session: &Session, random: &mut SmallRng, mix: Mix, held: &[Granted]) {
+    for grant in held.iter().filter(|grant| grant.mode == Mode::Exclusive) {
+        session.write(grant);
+    }
+    sleep(Duration::from_millis(random.random_range(0..=mix.hold_ms) / 2)).await;
+}
+
+async fn enter_again(
+    session: &Session,
+    owner: &str,
+    random: &mut SmallRng,
+    mix: Mix,
+    held: &mut [Granted],
+) -> Result<(), Useless> {
+    let at = random.random_range(0..held.len());
+    let Some(grant) = held.get_mut(at) else { return Ok(()) };
+    let want = (grant.lock.clone(), grant.mode);
+    let again = session.acquire(owner, &[want], mix.way(random)).await?;
+    if let Some(again) = again.and_then(|grants| grants.into_iter().next()) {
+        *grant = again;
+    }
+    Ok(())
+}
+
+/// Down if it is held alone, up if it is shared; permits stay as they are.
+async fn convert(
+    session: &Session,
+    owner: &str,
+    random: &mut SmallRng,
+    mix: Mix,
+    held: &mut [Granted],
+) -> Result<(), Useless> {
+    let at = random.random_range(0..held.len());
+    let Some(grant) = held.get_mut(at) else { return Ok(()) };
+    let to = match grant.mode {
+        Mode::Exclusive => Mode::Shared,
+        Mode::Shared => Mode::Exclusive,
+        Mode::Permits { .. } => return Ok(()),
+    };
+    if let Some(converted) = session.convert(owner, grant, to, mix.way(random)).await? {
+        *grant = converted;
+    }
+    Ok(())
 }

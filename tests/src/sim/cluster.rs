@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsd::assembly::{Host, RunningNode};
-use dsd::raft::Leadership;
 use dsd::raft::fs::{Crash, SimFs};
 use dsd::raft::log::{LogOptions, WriterKind};
 use dsd::raft::runtime::seed_this_thread;
@@ -18,17 +17,20 @@ use dsync::{CallOptions, Client, ClientConfig};
 use dsync_core::config::{LogFormat, NodeConfig, Store, Timers};
 use dsync_core::node::Role;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::faults::{Fault, schedule};
+use super::invariants::{Invariants, Looks, Watched};
 use super::net::SimNetwork;
 use super::trace::Trace;
 use crate::history::{History, Recorder, SharedHistory, Us};
-use crate::load::{Mix, work};
+use crate::load::{Mix, left, work};
 
 const PORT: u16 = 7_000;
 /// Everybody can wait so long for a leader after a fault is mended.
 const RECOVERY: Us = 5_000_000;
+
+/// Beyond the longest lease: when everything of clients that are gone must be gone too.
+const ALL_OVER: Duration = Duration::from_secs(4);
 
 /// What a run is made from.
 #[derive(Debug, Clone, Copy)]
@@ -66,15 +68,20 @@ pub struct Run {
     pub nodes: Vec<RaftStatus>,
     /// Simulated time.
     pub simulated: Duration,
+    /// How often the nodes were held against each other.
+    pub looks: Looks,
 }
+
+/// The nodes that run, each in its place.
+type Nodes = Rc<RefCell<Vec<Option<Watched>>>>;
 
 /// What the hosts of a run share.
 struct World {
     setup: Setup,
     trace: Trace,
     disks: Vec<SimFs>,
-    /// Each node's view of who leads, since its last start.
-    views: Rc<RefCell<Vec<Option<watch::Receiver<Leadership>>>>>,
+    /// Each node that runs.
+    nodes: Nodes,
 }
 
 /// Runs one seed to its end.
@@ -99,7 +106,7 @@ pub fn run(setup: Setup) -> Run {
         setup,
         trace: trace.clone(),
         disks: (0..setup.nodes).map(|_| SimFs::new()).collect(),
-        views: Rc::new(RefCell::new((0..setup.nodes).map(|_| None).collect())),
+        nodes: Rc::new(RefCell::new((0..setup.nodes).map(|_| None).collect())),
     };
     for at in 0..setup.nodes {
         world.add_node(&mut sim, at);
@@ -116,6 +123,7 @@ pub fn run(setup: Setup) -> Run {
     }
     let mut plan = schedule(setup.seed, setup.nodes, setup.faults_until_ms).into_iter().peekable();
     let mut outage = None;
+    let mut invariants = Invariants::new(setup.seed, setup.nodes);
     loop {
         let at = u64::try_from(sim.elapsed().as_millis()).unwrap_or(u64::MAX);
         now.store(at * 1_000, Ordering::Relaxed);
@@ -126,13 +134,14 @@ pub fn run(setup: Setup) -> Run {
             stop.store(true, Ordering::Relaxed);
         }
         let done = sim.step().unwrap_or_else(|e| panic!("seed {}: {e}", setup.seed));
-        world.at_most_one_leader_per_term();
+        invariants.hold(&world.nodes.borrow());
         if done {
             break;
         }
     }
-    let nodes = world.ask_all(&mut sim);
-    Run { history: recorder.history(), trace: trace.lines(), nodes, simulated: sim.elapsed() }
+    let nodes = world.ask_all(&mut sim, &recorder);
+    let (history, simulated) = (recorder.history(), sim.elapsed());
+    Run { history, trace: trace.lines(), nodes, simulated, looks: invariants.looks() }
 }
 
 /// A history on simulated time: that of the running host, else that of the last step.
@@ -190,14 +199,14 @@ impl World {
             seed: self.setup.seed.wrapping_mul(31).wrapping_add(u64::try_from(at).unwrap_or(0)),
             started_ms: 0,
         };
-        let views = Rc::clone(&self.views);
+        let nodes = Rc::clone(&self.nodes);
         sim.host(node_name(at), move || {
-            let (config, host, views) = (config.clone(), host.clone(), Rc::clone(&views));
+            let (config, host, nodes) = (config.clone(), host.clone(), Rc::clone(&nodes));
             async move {
                 let telemetry = Telemetry::new(Recent::default());
                 let node = RunningNode::start(config, Vec::new(), telemetry, host).await?;
-                if let Some(view) = views.borrow_mut().get_mut(at) {
-                    *view = Some(node.leadership());
+                if let Some(place) = nodes.borrow_mut().get_mut(at) {
+                    *place = Some(Watched::of(&node));
                 }
                 Err(node.failed().await)?
             }
@@ -261,8 +270,8 @@ impl World {
     }
 
     fn crash(&self, sim: &mut turmoil::Sim<'_>, at: usize, how: Crash) {
-        if let Some(view) = self.views.borrow_mut().get_mut(at) {
-            *view = None;
+        if let Some(place) = self.nodes.borrow_mut().get_mut(at) {
+            *place = None;
         }
         sim.crash(node_name(at));
         if let Some(disk) = self.disks.get(at) {
@@ -270,27 +279,14 @@ impl World {
         }
     }
 
-    fn at_most_one_leader_per_term(&self) {
-        let mut terms: Vec<u64> = Vec::new();
-        for view in self.views.borrow().iter().flatten() {
-            let now = view.borrow();
-            if now.mine {
-                assert!(
-                    !terms.contains(&now.term),
-                    "seed {}: two leaders in term {}",
-                    self.setup.seed,
-                    now.term
-                );
-                terms.push(now.term);
-            }
-        }
-    }
-
     /// Asks every node for its Raft status, after all clients have ended.
-    fn ask_all(&self, sim: &mut turmoil::Sim<'_>) -> Vec<RaftStatus> {
+    fn ask_all(&self, sim: &mut turmoil::Sim<'_>, recorder: &SharedHistory) -> Vec<RaftStatus> {
         let answers = Arc::new(Mutex::new(Vec::new()));
         let (client, nodes, into) = (self.client("asker"), self.setup.nodes, Arc::clone(&answers));
+        let recorder = Arc::clone(recorder);
+        let patience = Duration::from_millis(self.setup.mix.ttl_ms) + ALL_OVER;
         sim.client("asker", async move {
+            recorder.remains(left(&client, patience).await);
             for at in 0..nodes {
                 let options = CallOptions {
                     timeout: Duration::from_secs(5),

@@ -6,10 +6,12 @@
 
 mod cluster;
 mod faults;
+mod invariants;
 mod net;
 mod trace;
 
 pub use cluster::{Run, Setup, run};
 pub use faults::{Fault, schedule};
+pub use invariants::{Invariants, Looks, Seen};
 pub use net::SimNetwork;
 pub use trace::Trace;

@@ -55,6 +55,11 @@ impl LockState {
         }
     }
 
+    /// The largest fencing token given out.
+    pub fn last_token(&self) -> Token {
+        self.machine.counts().last_token
+    }
+
     pub(super) fn deadlines(&self) -> watch::Receiver<Option<u64>> {
         self.deadline.subscribe()
     }
