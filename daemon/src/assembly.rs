@@ -28,7 +28,7 @@ use crate::raft::fs::Fs;
 use crate::raft::identity::Identity;
 use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::snapshot::SnapshotStore;
-use crate::raft::{Engine, GroupOf, Leadership, Transport, follow};
+use crate::raft::{Engine, EngineOptions, GroupOf, Leadership, Transport, follow};
 use crate::roles::leader::ToLeader;
 use crate::roles::lock::{self, LockRole, LockState};
 use crate::server::{Counters, Handlers, Identity as ServerIdentity, Limits, Server};
@@ -52,6 +52,8 @@ pub struct Host {
     pub log: LogOptions,
     /// What its server allows.
     pub limits: Limits,
+    /// How its engine keeps that log short.
+    pub engine: EngineOptions,
     /// Random bits for names that must not meet again.
     pub seed: u64,
     /// When this process started, in milliseconds since 1970: so that what a node says of itself
@@ -208,7 +210,7 @@ async fn build(
     let incarnation = identity.incarnation();
     let identity = Arc::new(Mutex::new(identity));
     let machine = LockState::new(Arc::clone(&telemetry.metrics));
-    let engine = Engine::open(machine, log, snapshots, transport, config.timers)
+    let engine = Engine::open(machine, log, snapshots, transport, (config.timers, host.engine))
         .await
         .map_err(|error| CannotStart::data(&error, error.kind()))?;
     let leadership = follow(engine.clone());

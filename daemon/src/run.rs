@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::assembly::{Host, RunningNode};
 use crate::config::Loaded;
+use crate::raft::EngineOptions;
 use crate::raft::fs::RealFs;
 use crate::raft::log::LogOptions;
 use crate::server::Limits;
@@ -80,6 +81,7 @@ pub fn real_host(nodes: usize) -> Host {
         fs: Arc::new(RealFs),
         log: LogOptions::default(),
         limits,
+        engine: EngineOptions::default(),
         seed: rand::random(),
         started_ms: std::time::UNIX_EPOCH
             .elapsed()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsd::assembly::{CannotStart, Host, RunningNode};
+use dsd::raft::EngineOptions;
 use dsd::raft::fs::{Crash, Fs, SimFs};
 use dsd::raft::log::{LogOptions, LogStore};
 use dsd::server::Limits;
@@ -22,6 +23,7 @@ async fn start(fs: &SimFs) -> Result<RunningNode, CannotStart> {
         fs: Arc::new(fs.clone()),
         log: LogOptions::default(),
         limits: Limits::default(),
+        engine: EngineOptions::default(),
         seed: 7,
         started_ms: 0,
     };

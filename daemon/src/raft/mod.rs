@@ -30,7 +30,7 @@ mod transport;
 pub mod types;
 
 pub use election::Elections;
-pub use engine::{COMMAND_MAX, Engine, Metrics, NotDone, Reached};
+pub use engine::{COMMAND_MAX, Engine, EngineOptions, Metrics, NotDone, Reached};
 pub use figures::Figures;
 pub use group::{Group, GroupOf};
 pub use machine::{AppliedState, Machine, Piece};

@@ -10,6 +10,7 @@ use dsd::assembly::{Host, RunningNode};
 use dsd::raft::fs::{Crash, SimFs};
 use dsd::raft::log::{LogOptions, WriterKind};
 use dsd::raft::runtime::seed_this_thread;
+use dsd::raft::{EngineOptions, Leadership};
 use dsd::server::Limits;
 use dsd::telemetry::{Recent, Telemetry};
 use dsync::api::{AdminReply, AdminRequest, RaftStatus};
@@ -196,6 +197,7 @@ impl World {
                 ..LogOptions::default()
             },
             limits: Limits::default(),
+            engine: EngineOptions::default(),
             seed: self.setup.seed.wrapping_mul(31).wrapping_add(u64::try_from(at).unwrap_or(0)),
             started_ms: 0,
         };
