@@ -14,6 +14,7 @@ use dsync_core::name::Name;
 use dsync_core::node::{ClusterId, DIRECTORY_MAX, DirectoryEntry, Hello, RaftId, Role};
 use dsync_core::{Code, Fault};
 use dsync_tests::process::cluster::client_of;
+use dsync_tests::process::node::Node;
 use dsync_tests::process::{Cluster, clock, net};
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -263,4 +264,51 @@ async fn a_node_that_moves_while_its_clock_is_set_back_is_found() {
     cluster.wait_for_leader().await;
     let acquire = ["lock", "acquire", "a", "--ttl", "1h", "--timeout", "20s", "-o", "json"];
     cluster.dsctl(&acquire).await.ok();
+}
+
+#[tokio::test]
+async fn a_node_of_another_cluster_does_not_take_a_members_place() {
+    let mut cluster = Cluster::start(3).await;
+    let away = (cluster.wait_for_leader().await.at + 1) % 3;
+    cluster.node(away).kill();
+    let (name, port, metrics) = {
+        let node = cluster.node(away);
+        let port = |address: &str| address.rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+        (node.name.clone(), port(&node.listen), port(&node.metrics))
+    };
+    // It has the name of the member, a cluster of its own, and then the member's place.
+    let folder = tempfile::TempDir::new().unwrap();
+    let first = cluster.spare_port();
+    let mut other = Node::prepare(folder.path(), &name, first, metrics, "PEER_ADDRESSES=\n");
+    other.spawn();
+    let alone = client_of(vec![other.listen.clone()], "alone");
+    cluster
+        .wait_until("the other node to lead itself", async || {
+            let options = CallOptions { timeout: Duration::from_secs(1), ..CallOptions::default() };
+            let answer = alone.admin(AdminRequest::RaftStatus, options).await.ok()?;
+            let AdminReply::Raft(status) = answer.result.ok()? else { return None };
+            (status.state == "leader").then_some(())
+        })
+        .await;
+    other.kill();
+    let mut other = Node::prepare(folder.path(), &name, port, metrics, "PEER_ADDRESSES=\n");
+    other.spawn();
+    let members = cluster.nodes.iter().filter(|node| node.pid().is_some());
+    let members: Vec<&str> = members.map(|node| node.listen.as_str()).collect();
+    let members = members.join(",");
+    cluster
+        .wait_until("the replacement to be refused", async || {
+            let run = dsctl::run(&members, &["raft", "replace", &name, "-o", "json"]).await;
+            assert_ne!(run.code, 0, "{run}");
+            run.stdout.contains("has data of its own").then_some(())
+        })
+        .await;
+    let leader = cluster.wait_for_leader().await;
+    let views = cluster.raft().await;
+    let view = views.get(leader.at).and_then(Option::as_ref).unwrap();
+    assert!(view.learners.is_empty() && view.voters.len() == 3 && !view.joint, "{view:?}");
+    // The member itself comes back as if nothing had been.
+    other.kill();
+    cluster.node(away).spawn();
+    cluster.wait_for_convergence().await;
 }

@@ -181,7 +181,7 @@ impl<M: Machine> Group for GroupOf<M> {
     }
 
     async fn replace(&self, node: &str, peers: &[PeerAnswer]) -> Result<String, Fault> {
-        self.members.replace_named(node, peers).await
+        self.members.replace_named(self.role, node, peers).await
     }
 
     async fn read_backup(&self, id: u64, at: u64, within: Duration) -> Result<AdminReply, Fault> {

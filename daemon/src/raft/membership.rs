@@ -106,8 +106,7 @@ impl<M: Machine> Members<M> {
         if !leads || self.replacing.load(Ordering::Relaxed) {
             return;
         }
-        let members = self.members();
-        let wiped = formation::wiped(role, &members, peers);
+        let wiped = self.wiped(role, peers);
         let Some((old, hello)) = wiped.into_iter().find(|(old, _)| !self.is_alive(*old)) else {
             return;
         };
@@ -125,6 +124,15 @@ impl<M: Machine> Members<M> {
             replacing.store(false, Ordering::Relaxed);
         };
         tokio::spawn(work.in_current_span());
+    }
+
+    /// Voters whose node answers under another raft id and can take this cluster's log in.
+    fn wiped<'a>(&self, role: Role, peers: &'a [PeerAnswer]) -> Vec<(RaftId, &'a Hello)> {
+        let mine = self.engine.transport().cluster();
+        let mut wiped = formation::wiped(role, &self.members(), peers);
+        // One that belongs elsewhere would refuse every call, and stay a learner for ever.
+        wiped.retain(|(_, hello)| hello.cluster.is_none() || hello.cluster == mine);
+        wiped
     }
 
     fn is_alive(&self, id: RaftId) -> bool {
@@ -157,9 +165,15 @@ impl<M: Machine> Members<M> {
     /// Replaces the voter of that name by the node that answers under it now.
     ///
     /// # Errors
-    /// `NotFound`: no voter of that name; `Conflict`: nothing has changed; `Unavailable`: it does
-    /// not answer, or did not catch up in time.
-    pub async fn replace_named(&self, node: &str, peers: &[PeerAnswer]) -> Result<String, Fault> {
+    /// `NotFound`: no voter of that name; `Conflict`: it has its data, or is not a new self of that
+    /// voter; `Unavailable`: it does not answer, its former self did a moment ago, or it did not
+    /// catch up in time.
+    pub async fn replace_named(
+        &self,
+        role: Role,
+        node: &str,
+        peers: &[PeerAnswer],
+    ) -> Result<String, Fault> {
         let voters = self.voters();
         let Some((old, _)) = voters.iter().find(|(_, n)| n.node == node) else {
             let names: Vec<&str> = voters.values().map(|n| n.node.as_str()).collect();
@@ -179,7 +193,18 @@ impl<M: Machine> Members<M> {
                 format!("{node} still has its data (raft id {old:016x}): nothing to replace"),
             ));
         }
-        replace(&self.engine, *old, hello).await
+        let wiped = self.wiped(role, peers);
+        let Some((old, hello)) = wiped.into_iter().find(|(id, _)| id == old) else {
+            return Err(Fault::new(Code::Conflict, no_new_self(role, hello)));
+        };
+        if self.is_alive(old) {
+            return Err(Fault::unavailable(format!(
+                "{node} answered under its raft id {old:016x} within the last {} s: nobody takes \
+                 its place while it is alive",
+                ALIVE.as_secs()
+            )));
+        }
+        replace(&self.engine, old, hello).await
     }
 
     /// Hands leadership to that voter.
@@ -295,7 +320,11 @@ async fn replace<M: Machine>(
     // openraft calls a learner caught up that is some thousand entries behind.
     let wanted = engine.metrics().last_log_index.unwrap_or(0);
     while matched(engine, hello.raft_id) < wanted {
-        if Instant::now() >= until || engine.leader_time().is_none() {
+        if engine.leader_time().is_none() {
+            let why = "this node no longer leads; the next leader goes on with it by itself";
+            return Err(failed(why.to_owned()));
+        }
+        if Instant::now() >= until {
             return Err(late());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -319,6 +348,22 @@ fn matched<M: Machine>(engine: &Engine<M>, id: RaftId) -> u64 {
     let metrics = engine.metrics();
     let of_member = metrics.replication.as_ref().and_then(|r| r.get(&id)).and_then(Option::as_ref);
     of_member.map_or(0, openraft::LogId::index)
+}
+
+/// Why the node that answers under a voter's name cannot take that voter's place.
+fn no_new_self(role: Role, hello: &Hello) -> String {
+    let Hello { node, address, .. } = hello;
+    let fix = "stop it, move its data directory away and start it again, then it joins by itself";
+    match hello.cluster {
+        _ if hello.role != role => {
+            format!("{node} at {address} is a {} node, not a {role} node", hello.role)
+        }
+        Some(cluster) => format!(
+            "{node} at {address} has data of its own, of cluster {cluster}, and cannot take its \
+             former self's place: {fix}"
+        ),
+        None => format!("{node} at {address} cannot take its former self's place: {fix}"),
+    }
 }
 
 /// What a node says that meets a cluster which it is no member of.
