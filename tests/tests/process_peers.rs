@@ -4,18 +4,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dsync::api::{AdminReply, AdminRequest};
+use dsync::api::{AdminReply, AdminRequest, HOPS_MAX, Head, LockRequest};
 use dsync::peer::{
     Destination, Entry, LogId, Member, Membership, Payload, RaftCall, RaftReply, Vote,
 };
 use dsync::preamble::{Hail, Plane};
-use dsync::{CallOptions, PeerConnection};
+use dsync::{CallOptions, NodeConnection, PeerConnection};
 use dsync_core::name::Name;
 use dsync_core::node::{ClusterId, DIRECTORY_MAX, DirectoryEntry, Hello, RaftId, Role};
 use dsync_core::{Code, Fault};
 use dsync_tests::process::cluster::client_of;
 use dsync_tests::process::node::Node;
-use dsync_tests::process::{Cluster, clock, net};
+use dsync_tests::process::{Cluster, clock, dsctl, net};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -311,4 +311,105 @@ async fn a_node_of_another_cluster_does_not_take_a_members_place() {
     other.kill();
     cluster.node(away).spawn();
     cluster.wait_for_convergence().await;
+}
+
+/// A heartbeat of no leader's: whom it is meant for is looked at before anything else.
+async fn heartbeat(cluster: &Cluster, at: usize, to: Destination) -> Result<RaftReply, Fault> {
+    call(cluster, at, to, append(0, None, None, Vec::new(), 0)).await
+}
+
+#[tokio::test]
+async fn a_call_that_is_meant_for_someone_else_is_refused() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.wait_for_leader().await;
+    let (at, other) = ((leader.at + 1) % 3, (leader.at + 2) % 3);
+    let (id, me) = identity(&cluster, at).await;
+    let (_, neighbour) = identity(&cluster, other).await;
+    let to = Destination { cluster: id, to: me, from: 7 };
+    let reply = heartbeat(&cluster, at, to).await.unwrap();
+    assert!(matches!(reply, RaftReply::HigherVote(_)), "{reply:?}");
+    let stranger = ClusterId(id.0 ^ 2);
+    for (wrong, says) in [
+        (Destination { cluster: stranger, ..to }, "this node belongs to"),
+        (Destination { to: neighbour, ..to }, "this node is"),
+        (Destination { to: me + 1, ..to }, "this node is"),
+    ] {
+        let refused = heartbeat(&cluster, at, wrong).await.unwrap_err();
+        assert_eq!(refused.code, Code::WrongCluster, "{refused}");
+        assert!(refused.message.contains(says), "{refused}");
+    }
+    // Wiped, it has another raft id: what is meant for its former self is not for it.
+    cluster.node(at).kill();
+    cluster.node(at).wipe();
+    cluster.node(at).spawn();
+    cluster
+        .wait_until("the wiped node to vote again", async || {
+            let leader = cluster.leader().await?;
+            let views = cluster.raft().await;
+            let view = views.get(leader.at)?.as_ref()?;
+            let voters: Vec<RaftId> = view.voters.iter().map(|(_, _, id)| *id).collect();
+            (voters.len() == 3 && !voters.contains(&me)).then_some(())
+        })
+        .await;
+    let refused = heartbeat(&cluster, at, to).await.unwrap_err();
+    assert_eq!(refused.code, Code::WrongCluster, "{refused}");
+    assert!(refused.message.contains(&format!("raft call for {me:016x}")), "{refused}");
+    let (id, new) = identity(&cluster, at).await;
+    heartbeat(&cluster, at, Destination { cluster: id, to: new, from: 7 }).await.unwrap();
+}
+
+/// A guest greets one node of the cluster; the others hear of it from that one.
+#[tokio::test]
+async fn a_node_that_is_known_through_another_one_is_a_target() {
+    let mut cluster = Cluster::start(3).await;
+    let [first, second, third] =
+        [0, 1, 2].map(|at| cluster.nodes.get(at).map(|node| node.listen.clone()).unwrap());
+    let (port, metrics) = (cluster.spare_port(), cluster.spare_port());
+    let lines = format!("PEER_ADDRESSES={first}\n");
+    let mut guest = Node::prepare(cluster.folder(), "guest", port, metrics, &lines);
+    guest.spawn();
+    for through in [second, third] {
+        cluster
+            .wait_until("the guest to be a target everywhere", async || {
+                let arguments = ["node", "info", "guest", "-o", "json"];
+                let run = dsctl::run(&through, &arguments).await;
+                (run.code == 0 && run.stdout.contains(&guest.listen)).then_some(())
+            })
+            .await;
+    }
+    let run = dsctl::run(&first, &["node", "info", "nobody", "-o", "json"]).await;
+    assert!(run.code != 0 && run.stdout.contains("knows no node"), "{run}");
+}
+
+#[tokio::test]
+async fn a_request_is_not_handed_on_for_ever() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.wait_for_leader().await;
+    let follower = cluster.nodes.get((leader.at + 1) % 3).unwrap();
+    let target = cluster.nodes.get(leader.at).map(|node| node.name.clone());
+    let (id, version) = ("stranger".to_owned(), "0.1.0".to_owned());
+    let hail = Hail { plane: Plane::Forward, id, version, auth: None };
+    let node = NodeConnection::open(&net(), &follower.listen, &hail, WITHIN).await.unwrap();
+    let sessions = || LockRequest::Sessions { after: dsync_core::lock::SessionId(0), limit: 10 };
+    for hops in [0, HOPS_MAX - 1] {
+        let head = Head { request_id: 1, hops, target: target.clone() };
+        let ping = node.admin(head.clone(), AdminRequest::Ping, WITHIN).await.unwrap();
+        assert_eq!(ping.result, Ok(AdminReply::Pong), "{hops} hops");
+        assert_eq!(Some(ping.served_by), target, "{hops} hops");
+        let head = Head { target: None, ..head };
+        let listed = node.lock(head, sessions(), WITHIN).await.unwrap();
+        assert!(listed.result.is_ok(), "{hops} hops: {listed:?}");
+    }
+    for hops in [HOPS_MAX, u8::MAX] {
+        let head = Head { request_id: 1, hops, target: target.clone() };
+        let ping = node.admin(head, AdminRequest::Ping, WITHIN).await.unwrap();
+        let refused = ping.result.unwrap_err();
+        assert_eq!(refused.code, Code::Unavailable, "{hops} hops: {refused}");
+        assert!(refused.message.contains("handed on 3 times already"), "{refused}");
+    }
+    // A lock request waits for this node to become the leader itself, up to its own limit of 10 s.
+    let head = Head { request_id: 1, hops: HOPS_MAX, target: None };
+    let listed = node.lock(head, sessions(), 3 * WITHIN).await.unwrap();
+    let refused = listed.result.unwrap_err();
+    assert!(refused.message.contains("handed on 3 times already"), "{refused}");
 }
