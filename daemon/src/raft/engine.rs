@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::log::{LogStore, LogWatch};
 use super::machine::{AppliedState, Machine, Piece, Response, Shared, StateMachine, Stored};
 use super::network::PeerNetworkFactory;
-use super::numbers::Reached;
+use super::numbers::OwnNumbers;
 use super::snapshot::SnapshotStore;
 use super::transport::Transport;
 use super::types::{LogId, Proposal, RaftNode, TypeConfig};
@@ -229,11 +229,11 @@ impl<M: Machine> Engine<M> {
         look(&mut self.inner.shared.machine.lock().machine)
     }
 
-    /// How far this node has come.
-    pub(super) fn reached(&self) -> Reached {
+    /// What this node's own numbers are, to judge a peer's by.
+    pub(super) fn own_numbers(&self) -> OwnNumbers {
         let metrics = self.inner.raft.metrics();
         let seen = metrics.borrow_watched();
-        Reached {
+        OwnNumbers {
             term: seen.current_term.max(seen.vote.leader_id().term),
             index: seen.last_log_index.unwrap_or(0),
             t_ms: self.inner.shared.seen_ms.load(Ordering::Relaxed),

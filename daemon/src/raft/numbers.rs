@@ -19,7 +19,7 @@ const REACH: u64 = 1 << 32;
 
 /// How far a node has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Reached {
+pub(super) struct OwnNumbers {
     /// The term of its vote.
     pub(super) term: u64,
     /// The last entry of its log.
@@ -44,7 +44,7 @@ pub(super) enum BadNumber {
 
 /// Checks every number of a call before anything is done with it. `own` is asked for only where a
 /// number is unusually large.
-pub(super) fn check(call: &RaftCall, own: impl Fn() -> Reached) -> Result<(), BadNumber> {
+pub(super) fn check(call: &RaftCall, own: impl Fn() -> OwnNumbers) -> Result<(), BadNumber> {
     let judge = Judge { own };
     match call {
         RaftCall::Append { vote, prev, commit, entries, t_ms } => {
@@ -103,7 +103,7 @@ struct Judge<F> {
     own: F,
 }
 
-impl<F: Fn() -> Reached> Judge<F> {
+impl<F: Fn() -> OwnNumbers> Judge<F> {
     fn vote(&self, vote: &Vote) -> Result<(), BadNumber> {
         near("term", vote.term, NUMBER, || (self.own)().term)
     }
@@ -154,8 +154,8 @@ mod tests {
         LogId { term, index }
     }
 
-    fn young() -> Reached {
-        Reached { term: 3, index: 10, t_ms: 5_000 }
+    fn young() -> OwnNumbers {
+        OwnNumbers { term: 3, index: 10, t_ms: 5_000 }
     }
 
     fn append(prev: Option<LogId>, entries: &[(u64, u64)], t_ms: u64) -> RaftCall {
@@ -186,11 +186,11 @@ mod tests {
     /// Else a single call with the largest number that is free would be the last one.
     #[test]
     fn a_cluster_at_the_half_goes_on_and_never_comes_to_the_end() {
-        let there = || Reached { term: HALF, index: HALF, t_ms: TIME_MS };
+        let there = || OwnNumbers { term: HALF, index: HALF, t_ms: TIME_MS };
         assert_eq!(check(&elect(HALF + 1, Some(at(HALF + 1, HALF + 1))), there), Ok(()));
         assert_eq!(check(&append(None, &[], TIME_MS + 100), there), Ok(()));
         assert!(check(&elect(HALF + REACH + 1, None), there).is_err());
-        let end = || Reached { term: u64::MAX, index: u64::MAX, t_ms: u64::MAX };
+        let end = || OwnNumbers { term: u64::MAX, index: u64::MAX, t_ms: u64::MAX };
         assert!(check(&elect(u64::MAX, None), end).is_err());
         assert_eq!(check_answered(&vote(HALF + 1), HALF), Ok(()));
         assert!(check_answered(&vote(u64::MAX), 3).is_err());

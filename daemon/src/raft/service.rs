@@ -76,7 +76,7 @@ impl<M: Machine> RaftService<M> {
     /// one that cannot be read, or has numbers that would end this node.
     pub async fn call(&self, to: Destination, call: RaftCall) -> Result<RaftReply, Fault> {
         self.admit(to)?;
-        numbers::check(&call, || self.engine.reached()).map_err(unusable)?;
+        numbers::check(&call, || self.engine.own_numbers()).map_err(unusable)?;
         match call {
             RaftCall::Append { vote, prev, commit, entries, t_ms } => {
                 let entries: Result<Vec<_>, _> = entries.into_iter().map(entry_from_peer).collect();
