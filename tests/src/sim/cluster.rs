@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsd::assembly::{Host, RunningNode};
+use dsd::raft::EngineOptions;
 use dsd::raft::fs::{Crash, SimFs};
 use dsd::raft::log::{LogOptions, WriterKind};
 use dsd::raft::runtime::seed_this_thread;
-use dsd::raft::{EngineOptions, Leadership};
 use dsd::server::Limits;
 use dsd::telemetry::{Recent, Telemetry};
 use dsync::api::{AdminReply, AdminRequest, RaftStatus};
