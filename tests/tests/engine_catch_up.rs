@@ -49,7 +49,7 @@ impl Local {
     }
 
     async fn run(&mut self, at: usize) {
-        let host = Host { engine: EngineOptions { snapshot_every: EVERY }, ..real_host() };
+        let host = Host { engine: EngineOptions { snapshot_every: EVERY }, ..real_host(1) };
         let telemetry = Telemetry::new(Recent::default());
         let config = self.configs[at].clone();
         self.nodes[at] =

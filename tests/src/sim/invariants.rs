@@ -91,7 +91,7 @@ impl Invariants {
         for (at, node) in nodes.iter().enumerate() {
             self.node(at, node.as_ref().map(Watched::seen));
         }
-        if self.looks.steps % HASH_EVERY == 0 {
+        if self.looks.steps.is_multiple_of(HASH_EVERY) {
             for node in nodes.iter().flatten() {
                 let index = node.engine.reached().applied;
                 let same = nodes.iter().flatten().filter(|n| n.engine.reached().applied == index);
