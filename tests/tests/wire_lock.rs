@@ -108,6 +108,31 @@ async fn dropping_a_waiting_future_withdraws_the_request() {
     assert!(guard.session_holds(&locks) == 1 && b.is_valid());
 }
 
+/// Granted just when the future is dropped, and the next request is faster than the withdrawal.
+#[tokio::test]
+async fn what_was_granted_to_a_dropped_future_is_given_back() {
+    let (locks, _server, client) = start().await;
+    let (a, b) = (open(&client, "a").await, open(&client, "b").await);
+    let guard = a.acquire("x", &exclusive()).await.unwrap();
+    let how = exclusive();
+    let mut waiting = Box::pin(b.acquire("x", &how));
+    tokio::select! {
+        decided = &mut waiting => panic!("granted to two: {decided:?}"),
+        () = locks.until(|locks| locks.waiting() == 1) => {}
+    }
+    guard.release().await.unwrap();
+    locks.until(|locks| locks.held() == ["x"]).await;
+    drop(waiting);
+    let next = b.acquire("y", &exclusive()).await.unwrap();
+    locks.until(|locks| locks.held() == ["y"]).await;
+    // The numbers of both are given up once the withdrawal is answered.
+    next.release().await.unwrap();
+    b.acquire("z", &exclusive()).await.unwrap().release().await.unwrap();
+    let last = locks.log().pop().unwrap();
+    let RequestKey::Session { seq, .. } = last.key else { unreachable!("a session's request") };
+    assert_eq!(last.first_outstanding, seq);
+}
+
 trait Holds {
     fn session_holds(&self, locks: &Locks) -> usize;
 }

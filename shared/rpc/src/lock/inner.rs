@@ -103,8 +103,9 @@ impl Inner {
         }
     }
 
-    /// Sends a request in the background until it is answered or the session is over. Without a
-    /// runtime nothing is sent, and the lease runs out.
+    /// Sends a request in the background until it is answered or the session is over; what it
+    /// cancels is waited for until then too. Without a runtime nothing is sent, and the lease runs
+    /// out.
     pub(super) fn send_in_background(self: &Arc<Self>, request: Request) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let inner = Arc::clone(self);
@@ -116,6 +117,9 @@ impl Inner {
                     }
                     _ => break,
                 }
+            }
+            if let Command::Cancel { target } = request.command {
+                inner.answered(target);
             }
             inner.answered(request.key);
         });

@@ -32,10 +32,9 @@ impl Drop for Pending<'_> {
             self.session.answered(self.request.key);
             return;
         }
-        // The cancellation gets its number while the request still counts as waited for, so that
-        // its outcome is not forgotten before.
+        // The request counts as waited for until its cancellation is answered: other requests may
+        // overtake that, and must not let the cluster forget what was granted meanwhile.
         let cancel = self.session.request(Command::Cancel { target: self.request.key });
-        self.session.answered(self.request.key);
         self.session.send_in_background(cancel);
     }
 }
