@@ -126,10 +126,13 @@ fn look(machine: &LockMachine, now: u64, request: &LockRequest) -> Option<LockRe
             Some(LockReply::Valid(machine.validate(lock.as_str(), *token).aged(age)))
         }
         LockRequest::Sessions { after, limit } => {
-            let (items, _) = machine.sessions(*after, page(*limit));
-            Some(LockReply::Sessions(items.aged(age)))
+            let (items, more) = machine.sessions(*after, page(*limit));
+            Some(LockReply::Sessions { items: items.aged(age), more })
         }
-        LockRequest::WaitGraph => Some(LockReply::WaitGraph(machine.wait_graph())),
+        LockRequest::WaitGraph => {
+            let (steps, more) = machine.wait_graph();
+            Some(LockReply::WaitGraph { steps, more })
+        }
         LockRequest::Do(_)
         | LockRequest::KeepAlive { .. }
         | LockRequest::Await { .. }
