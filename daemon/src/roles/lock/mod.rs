@@ -3,6 +3,8 @@
 mod proposer;
 mod reads;
 mod state;
+#[cfg(test)]
+mod state_tests;
 
 use std::time::Duration;
 

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use dsync_core::lock::{
-    Aged, Applied, At, Batch, Event, EventKind, Holding, LockMachine, Lookup, Outcome, RequestKey,
-    Snapshot, Token,
+    Aged, Applied, At, Batch, Event, EventKind, Holding, LockMachine, Lookup, Outcome, PAGE_BYTES,
+    RequestKey, Room, Snapshot, Token,
 };
 use dsync_core::name::Name;
 use tokio::sync::{oneshot, watch};
@@ -114,25 +114,28 @@ impl LockState {
         }
     }
 
-    /// Events of entries from `index` on, the index to ask for next, and whether some are gone.
+    /// Events of entries from `index` on, the index to ask for next, and whether some are missing.
+    ///
+    /// An entry's events come together. Of one with more than a page takes the rest is left out,
+    /// which is told as a gap: an index is no place to go on from within an entry.
     pub(super) fn events(&self, index: u64, most: usize) -> (Vec<Event>, u64, bool) {
         let gap = index < self.events_from;
         let start = self.events.partition_point(|event| event.index < index);
-        let mut items: Vec<Event> = self.events.range(start..).take(most).cloned().collect();
-        let next = if items.len() == most {
-            // An entry's events stay together: the last one may not be whole.
-            let last = items.last().map_or(index, |event| event.index);
-            let whole = items.partition_point(|event| event.index < last);
-            if whole > 0 {
-                items.truncate(whole);
-                last
-            } else {
-                last + 1
+        let mut items: Vec<Event> = Vec::new();
+        let mut room = Room::new(PAGE_BYTES);
+        for event in self.events.range(start..) {
+            if items.len() < most && room.take(event) {
+                items.push(event.clone());
+                continue;
             }
-        } else {
-            *self.applied.borrow() + 1
-        };
-        (items, next.max(index), gap)
+            let whole = items.partition_point(|one| one.index < event.index);
+            if whole == 0 {
+                return (items, event.index + 1, true);
+            }
+            items.truncate(whole);
+            return (items, event.index, gap);
+        }
+        (items, index.max(*self.applied.borrow() + 1), gap)
     }
 
     fn publish(&mut self, index: u64, applied: &Applied) {
