@@ -5,6 +5,7 @@ mod reads;
 mod state;
 #[cfg(test)]
 mod state_tests;
+mod watchers;
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use dsync_core::lock::{
 use dsync_core::name::Name;
 use tokio::sync::{oneshot, watch};
 
+use super::watchers::Watchers;
 use crate::raft::Machine;
 use crate::telemetry::{Expired, Metrics};
 
@@ -23,8 +24,7 @@ pub struct LockState {
     metrics: Arc<Metrics>,
     pub(super) machine: LockMachine,
     waiting: HashMap<RequestKey, Vec<oneshot::Sender<Outcome>>>,
-    /// Who wants to know when a grant is taken away; dropped to wake them.
-    watching: HashMap<Token, Vec<oneshot::Sender<()>>>,
+    watching: Watchers,
     events: VecDeque<Event>,
     /// First log index whose events are all here.
     events_from: u64,
@@ -47,7 +47,7 @@ impl LockState {
             metrics,
             machine: LockMachine::new(),
             waiting: HashMap::new(),
-            watching: HashMap::new(),
+            watching: Watchers::default(),
             events: VecDeque::new(),
             events_from: 1,
             applied: watch::Sender::new(0),
@@ -98,20 +98,20 @@ impl LockState {
         let holding = self.machine.holding(lock.as_str(), token).aged(age);
         let (sender, change) = oneshot::channel();
         if holding != Holding::Gone {
-            self.stopped_watching(token);
-            self.watching.entry(token).or_default().push(sender);
+            self.watching.add(lock, token, sender);
         }
         (holding, change)
     }
 
     /// Forgets those who watched a grant and gave up.
-    pub(super) fn stopped_watching(&mut self, token: Token) {
-        if let Some(watching) = self.watching.get_mut(&token) {
-            watching.retain(|one| !one.is_closed());
-            if watching.is_empty() {
-                self.watching.remove(&token);
-            }
-        }
+    pub(super) fn stopped_watching(&mut self, lock: &Name, token: Token) {
+        self.watching.tidy(lock, token);
+    }
+
+    /// Somebody watches a grant.
+    #[cfg(test)]
+    pub(super) fn is_watched(&self) -> bool {
+        !self.watching.is_empty()
     }
 
     /// Events of entries from `index` on, the index to ask for next, and whether some are missing.
@@ -146,10 +146,7 @@ impl LockState {
             }
         }
         for event in &applied.events {
-            if let EventKind::Released { token, .. } | EventKind::Revoke { token, .. } = &event.kind
-            {
-                self.watching.remove(token);
-            }
+            self.watching.wake(&event.kind);
             if self.events.len() == EVENTS_KEPT
                 && let Some(dropped) = self.events.pop_front()
             {
@@ -193,7 +190,7 @@ impl LockState {
         let index = self.machine.index().max(*self.applied.borrow());
         self.applied.send_replace(index);
         self.events.clear();
-        self.watching.clear();
+        self.watching = Watchers::default();
         self.events_from = index + 1;
         self.deadline.send_replace(self.machine.next_deadline());
         for (key, waiters) in std::mem::take(&mut self.waiting) {

@@ -1,14 +1,20 @@
 //! Tests of what a node tells those who watch.
 
+use std::time::Duration;
+
+use dsync::api::{Head, LockReply, LockRequest};
 use dsync_core::lock::{
-    At, Batch, Command, Event, Mode, Outcome, Policy, Request, RequestKey, SessionId,
-    Want,
+    At, Batch, Command, Event, Holding, Mode, Outcome, Policy, Request, RequestKey, SessionId,
+    Token, Want,
 };
 use dsync_core::name::Name;
 
 use super::LockState;
+use crate::dev::{lock_node, start_node};
 use crate::raft::Machine as _;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Recent};
+
+const LONG: Duration = Duration::from_secs(60);
 
 fn name(text: &str) -> Name {
     Name::parse("name", text).unwrap()
@@ -126,4 +132,65 @@ fn a_page_of_events_ends_by_size_too() {
     log.apply(requests);
     let (items, next, gap) = log.state.events(log.index, 1_000_000);
     assert!(gap && next == log.index + 1 && !items.is_empty());
+}
+
+#[test]
+fn an_upgrade_wakes_who_watches_the_token_before() {
+    let mut log = Log::new();
+    let session = log.session;
+    log.apply(vec![of(session, 1, acquire("x", Mode::Shared))]);
+    let lock = name("x");
+    let (holding, mut change) = log.state.holding(&lock, Token(1), 0);
+    assert_eq!(holding, Holding::Held);
+    assert!(
+        change.try_recv().is_err_and(|e| e == tokio::sync::oneshot::error::TryRecvError::Empty)
+    );
+    let (to, wait_ms) = (Mode::Exclusive, 0);
+    let convert = Command::Convert { lock: lock.clone(), token: Token(1), to, wait_ms };
+    let outcome = log.apply(vec![of(session, 2, convert)]).remove(0);
+    let Outcome::Converted(grant) = outcome else { panic!("{outcome:?}") };
+    let woken =
+        change.try_recv().is_err_and(|e| e == tokio::sync::oneshot::error::TryRecvError::Closed);
+    assert!(woken && grant.token > Token(1));
+    assert_eq!(log.state.holding(&lock, Token(1), 0).0, Holding::Gone);
+    let (holding, mut change) = log.state.holding(&lock, grant.token, 0);
+    assert_eq!(holding, Holding::Held);
+    log.apply(vec![of(session, 3, acquire("x", Mode::Exclusive))]);
+    assert!(
+        change.try_recv().is_err_and(|e| e == tokio::sync::oneshot::error::TryRecvError::Empty)
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_poll_leaves_no_watcher() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let port = {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        probe.local_addr().unwrap().port()
+    };
+    let recent = Recent::default();
+    let node = start_node(lock_node(0, &[port], folder.path()), &recent).await.unwrap();
+    let role = node.service().parts().role.clone();
+    let ask = async |request| role.call(&Head::default(), request, LONG).await.result.unwrap();
+    let opened = ask(LockRequest::Do(open())).await;
+    let LockReply::Outcome(Outcome::SessionOpened { session, .. }) = opened else {
+        panic!("{opened:?}");
+    };
+    let granted = ask(LockRequest::Do(of(session, 1, acquire("x", Mode::Exclusive)))).await;
+    let LockReply::Outcome(Outcome::Granted(grants)) = granted else { panic!("{granted:?}") };
+    let token = grants.first().unwrap().token;
+    let known = Holding::Held;
+    let watch = LockRequest::Holding { lock: name("x"), token, known, wait_ms: 5_000 };
+    let watched = || role.engine().peek(|state| state.is_watched());
+    let begun = async {
+        while !watched() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        told = ask(watch) => panic!("nothing happened, yet it told {told:?}"),
+        () = begun => {}
+    }
+    assert!(!watched(), "the poll is gone, its watcher is not");
+    node.stop().await;
 }
