@@ -1,6 +1,7 @@
 //! Clients that use locks and write down what they see, over any network.
 
 pub mod holdings;
+pub mod library;
 mod session;
 mod watch;
 mod worker;
