@@ -80,6 +80,12 @@ impl Forwarder {
         self.finish(address, client.admin(head, request, left).await)
     }
 
+    /// Uses the connection to that address for no more requests: it may lead to one that will never
+    /// answer.
+    pub fn forget(&self, address: &str) {
+        self.connections.lock().remove(address);
+    }
+
     async fn prepare(
         &self,
         address: &str,
@@ -125,7 +131,7 @@ impl Forwarder {
             }
             // A connection with one lost answer is not used again.
             CallError::NotSent | CallError::Lost(_) | CallError::TimedOut(_) => {
-                self.connections.lock().remove(address);
+                self.forget(address);
             }
         }
         if error.not_executed() {

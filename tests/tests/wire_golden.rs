@@ -99,8 +99,15 @@ fn view() -> LockView {
         group: vec![name("g")],
         upgrade: true,
     };
-    let (holders, waiters) = (vec![holder()], vec![waiter]);
-    LockView { name: name("l"), mode: Some(Mode::Shared), holders, waiters, delay: Some(delay()) }
+    LockView {
+        name: name("l"),
+        mode: Some(Mode::Shared),
+        holders: vec![holder()],
+        waiters: vec![waiter],
+        delay: Some(delay()),
+        more_holders: 5,
+        more_waiters: 6,
+    }
 }
 
 fn event(kind: EventKind) -> Event {
@@ -233,8 +240,8 @@ fn lock_replies() {
         LockReply::Lock(Some(view())),
         LockReply::Locks { items: vec![view()], more: true },
         LockReply::Valid(Some(holder())),
-        LockReply::WaitGraph(vec![step()]),
-        LockReply::Sessions(vec![session]),
+        LockReply::WaitGraph { steps: vec![step()], more: true },
+        LockReply::Sessions { items: vec![session], more: true },
         LockReply::Events { items: vec![gone], next_index: 3, gap: true },
         LockReply::Holding(Holding::Held),
         LockReply::Holding(Holding::Revoked { by: name("b"), grace_ms: 9 }),

@@ -108,6 +108,51 @@ async fn dropping_a_waiting_future_withdraws_the_request() {
     assert!(guard.session_holds(&locks) == 1 && b.is_valid());
 }
 
+/// Granted just when the future is dropped, and another request is faster than the withdrawal.
+#[tokio::test]
+async fn what_was_granted_to_a_dropped_future_is_given_back() {
+    let (locks, _server, client) = start().await;
+    let (a, b) = (open(&client, "a").await, open(&client, "b").await);
+    let guard = a.acquire("x", &exclusive()).await.unwrap();
+    let other = b.acquire("y", &exclusive()).await.unwrap();
+    let how = exclusive();
+    let mut waiting = Box::pin(b.acquire("x", &how));
+    tokio::select! {
+        decided = &mut waiting => panic!("granted to two: {decided:?}"),
+        () = locks.until(|locks| locks.waiting() == 1) => {}
+    }
+    guard.release().await.unwrap();
+    locks.until(|locks| locks.held() == ["y", "x"]).await;
+    drop(waiting);
+    other.release().await.unwrap();
+    locks.until(|locks| locks.held().is_empty()).await;
+    // The numbers of both are given up once the withdrawal is answered.
+    b.acquire("z", &exclusive()).await.unwrap().release().await.unwrap();
+    let last = locks.log().pop().unwrap();
+    let RequestKey::Session { seq, .. } = last.key else { panic!("not a session's request") };
+    assert_eq!(last.first_outstanding, seq);
+}
+
+/// The cluster refuses an owner that waits for two things: the first is withdrawn before the second
+/// is asked for.
+#[tokio::test]
+async fn the_next_request_comes_after_the_withdrawal() {
+    let (locks, _server, client) = start().await;
+    let (a, b) = (open(&client, "a").await, open(&client, "b").await);
+    let guard = a.acquire("x", &exclusive()).await.unwrap();
+    let how = exclusive();
+    tokio::select! {
+        decided = b.acquire("x", &how) => panic!("granted to two: {decided:?}"),
+        () = locks.until(|locks| locks.waiting() == 1) => {}
+    }
+    b.acquire("y", &exclusive()).await.unwrap();
+    let cancelled = |command: &Command| matches!(command, Command::Cancel { .. });
+    let log = locks.log();
+    let [.., withdrawal, next] = log.as_slice() else { panic!("{log:?}") };
+    assert!(cancelled(&withdrawal.command) && !cancelled(&next.command), "{log:?}");
+    assert!(guard.is_valid() && locks.waiting() == 0);
+}
+
 trait Holds {
     fn session_holds(&self, locks: &Locks) -> usize;
 }

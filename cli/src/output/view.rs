@@ -106,6 +106,15 @@ impl View {
         Self { item_kind: Some(item_kind), ..Self::document(kind, document) }
     }
 
+    /// Adds a field to the document.
+    #[must_use]
+    pub(crate) fn field(mut self, name: &'static str, value: Value) -> Self {
+        if let Value::Object(fields) = &mut self.document {
+            fields.insert(name.to_owned(), value);
+        }
+        self
+    }
+
     /// Adds a table.
     #[must_use]
     pub(crate) fn table(mut self, table: Table) -> Self {

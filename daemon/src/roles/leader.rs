@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync::api::Answer;
-use dsync_core::node::Role;
+use dsync_core::node::{RaftId, Role};
 use dsync_core::{Code, Effect, Fault};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -61,7 +61,7 @@ impl<M: Machine> fmt::Debug for ToLeader<M> {
 /// Where a request is to go.
 enum Route {
     Here,
-    To(String),
+    To(RaftId, String),
     /// This node leads, and no quorum has acknowledged it for so long.
     Alone(Duration),
     Nowhere,
@@ -103,11 +103,23 @@ impl<M: Machine> ToLeader<M> {
         loop {
             let outcome = match self.route() {
                 Route::Here => call.here(until).await.map_err(Some),
-                Route::To(address) => match call.there(&address, until).await {
-                    Ok(answer) if !asks_elsewhere(&answer) => return answer,
-                    Ok(answer) => Err(answer.result.err()),
-                    Err(fault) => Err(Some(fault)),
-                },
+                Route::To(leader, address) => {
+                    let told = tokio::select! {
+                        biased;
+                        told = call.there(&address, until) => told,
+                        // A leader that was deposed may never answer. What it was asked for may be
+                        // in the log all the same; the next one knows the request by its key.
+                        () = self.deposed(leader, &mut leadership) => {
+                            self.forwarder.forget(&address);
+                            Err(fault_of(NotDone::NotLeader(None)))
+                        }
+                    };
+                    match told {
+                        Ok(answer) if !asks_elsewhere(&answer) => return answer,
+                        Ok(answer) => Err(answer.result.err()),
+                        Err(fault) => Err(Some(fault)),
+                    }
+                }
                 Route::Alone(age) => Err(Some(self.alone(age))),
                 Route::Nowhere => Err(None),
             };
@@ -131,6 +143,21 @@ impl<M: Machine> ToLeader<M> {
         }
     }
 
+    /// Ends when another node leads, this one perhaps; never because nobody does.
+    async fn deposed(&self, leader: RaftId, leadership: &mut watch::Receiver<Leadership>) {
+        loop {
+            match self.route() {
+                Route::To(now, _) if now == leader => {}
+                Route::Nowhere => {}
+                Route::Here | Route::To(..) | Route::Alone(_) => return,
+            }
+            if leadership.changed().await.is_err() {
+                // The node is stopping; what was handed on may still be answered.
+                return std::future::pending().await;
+            }
+        }
+    }
+
     fn route(&self) -> Route {
         if self.engine.leader_time().is_some() {
             return match self.engine.quorum_lost_for() {
@@ -140,7 +167,7 @@ impl<M: Machine> ToLeader<M> {
         }
         match self.engine.leader() {
             Some((id, node)) if id != self.engine.transport().raft_id() => {
-                Route::To(self.forwarder.address_of(&node))
+                Route::To(id, self.forwarder.address_of(&node))
             }
             _ => Route::Nowhere,
         }

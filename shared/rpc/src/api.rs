@@ -4,8 +4,8 @@
 
 use dsync_core::Fault;
 use dsync_core::lock::{
-    Event, Holder, Holding, LockView, Lookup, Outcome, Request, RequestKey, SessionId, SessionView,
-    Token,
+    CycleStep, Event, Holder, Holding, LockView, Lookup, Outcome, Request, RequestKey, SessionId,
+    SessionView, Token,
 };
 use dsync_core::name::Name;
 use dsync_core::node::{ClusterId, DirectoryEntry, RaftId, Role};
@@ -67,7 +67,8 @@ pub enum LockRequest {
         /// Its name.
         lock: Name,
     },
-    /// Locks whose name begins with `prefix`, in order of name.
+    /// Locks whose name begins with `prefix`, in order of name. A page may be shorter than `limit`
+    /// though there are more.
     List {
         /// Beginning of the name.
         prefix: String,
@@ -137,17 +138,28 @@ pub enum LockReply {
     },
     /// Of `Validate`: the holder if the token is valid.
     Valid(Option<Holder>),
-    /// Of `WaitGraph`: (waiter, its session, lock, who is in the way).
-    WaitGraph(Vec<dsync_core::lock::CycleStep>),
+    /// Of `WaitGraph`.
+    WaitGraph {
+        /// Who waits for what behind whom.
+        steps: Vec<CycleStep>,
+        /// There are more than fit into a reply.
+        more: bool,
+    },
     /// Of `Sessions`.
-    Sessions(Vec<SessionView>),
+    Sessions {
+        /// One page.
+        items: Vec<SessionView>,
+        /// There are more.
+        more: bool,
+    },
     /// Of `Events`.
     Events {
         /// What happened.
         items: Vec<Event>,
         /// Ask from here next.
         next_index: u64,
-        /// True when events before were dropped: begin anew with a listing.
+        /// True when events are missing, before these or of the last entry: begin anew with a
+        /// listing.
         gap: bool,
     },
     /// Of `Holding`.

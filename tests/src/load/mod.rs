@@ -2,6 +2,7 @@
 
 pub mod holdings;
 mod left;
+pub mod library;
 mod locks;
 mod mix;
 mod session;

@@ -28,6 +28,8 @@ struct State {
     held: Vec<Held>,
     waiting: Vec<(RequestKey, Command)>,
     outcomes: BTreeMap<RequestKey, Outcome>,
+    /// Per session the lowest number whose outcome is kept.
+    floors: BTreeMap<SessionId, u64>,
     log: Vec<Request>,
     repeated: u64,
     tokens: u64,
@@ -115,6 +117,7 @@ impl State {
                     _ => Outcome::NotHolder { current: Vec::new() },
                 }
             }
+            Command::Cancel { target } if self.is_forgotten(*target) => Outcome::StaleSeq,
             Command::Cancel { target } => {
                 self.waiting.retain(|(key, _)| key != target);
                 if let Some(Outcome::Granted(grants)) = self.outcomes.get(target) {
@@ -136,7 +139,24 @@ impl State {
         self.waiting.retain(|(key, _)| session_of(*key) != session);
     }
 
+    /// Forgets what the session waits for no more.
+    fn forget(&mut self, session: SessionId, first_outstanding: u64) {
+        let floor = self.floors.entry(session).or_default();
+        *floor = (*floor).max(first_outstanding);
+        let below = RequestKey::Session { session, seq: *floor };
+        self.outcomes.retain(|key, _| session_of(*key) != session || *key >= below);
+    }
+
+    fn is_forgotten(&self, key: RequestKey) -> bool {
+        let RequestKey::Session { session, seq } = key else { return false };
+        let waits = self.waiting.iter().any(|(waiting, _)| *waiting == key);
+        !waits && self.floors.get(&session).is_some_and(|floor| seq < *floor)
+    }
+
     fn run(&mut self, request: &Request) -> Outcome {
+        if let RequestKey::Session { session, .. } = request.key {
+            self.forget(session, request.first_outstanding);
+        }
         if let Some(known) = self.outcomes.get(&request.key) {
             self.repeated += 1;
             return known.clone();
@@ -264,7 +284,8 @@ impl Locks {
             return Err(Fault::new(Code::SessionExpired, "the session is over"));
         }
         state.keep_alives += 1;
-        Ok(LockReply::KeptAlive { expires_in_ms: 1 })
+        // The whole lease: a client counts on no more than it has.
+        Ok(LockReply::KeptAlive { expires_in_ms: u64::MAX })
     }
 
     fn validate(&self, lock: &Name, token: Token) -> LockReply {

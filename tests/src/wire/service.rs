@@ -112,6 +112,8 @@ impl Service {
                     holders: Vec::new(),
                     waiters: Vec::new(),
                     delay: None,
+                    more_holders: 0,
+                    more_waiters: 0,
                 };
                 let count = usize::try_from(limit).expect("fits");
                 Ok(LockReply::Locks { items: vec![view; count], more: false })

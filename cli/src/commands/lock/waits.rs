@@ -12,8 +12,8 @@ use super::{Ctx, unexpected};
 pub(super) async fn run(ctx: &Ctx) -> Result<Exit> {
     let answer = ctx.lock(LockRequest::WaitGraph).await?;
     match answer.result {
-        Ok(LockReply::WaitGraph(steps)) => {
-            ctx.out.show(&waits(&steps))?;
+        Ok(LockReply::WaitGraph { steps, more }) => {
+            ctx.out.show(&waits(&steps, more))?;
             Ok(Exit::Done)
         }
         _ => Err(unexpected(&answer.served_by)),

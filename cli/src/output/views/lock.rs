@@ -133,9 +133,9 @@ pub(crate) fn list(locks: &[LockView]) -> View {
         table.row([
             Cell::text(lock.name.as_str()),
             mode_cell(lock.mode),
-            Cell::text(owners(&lock.holders)),
-            Cell::Number(count(lock.holders.len())),
-            Cell::Number(count(lock.waiters.len())),
+            Cell::text(owners(lock)),
+            Cell::Number(holders_of(lock)),
+            Cell::Number(waiters_of(lock)),
         ]);
     }
     View::list("LockList", "LockSummary", locks.iter().map(summary))
@@ -147,8 +147,8 @@ fn summary(lock: &LockView) -> Value {
     json!({
         "name": lock.name.as_str(),
         "mode": lock.mode.map(ids::mode),
-        "holders": lock.holders.len(),
-        "waiters": lock.waiters.len(),
+        "holders": holders_of(lock),
+        "waiters": waiters_of(lock),
         "owners": lock.holders.iter().map(|h| h.owner.as_str()).collect::<Vec<_>>(),
         "delayed_until_ms": lock.delay.as_ref().map(|d| d.remaining_ms),
     })
@@ -158,12 +158,21 @@ fn mode_cell(mode: Option<Mode>) -> Cell {
     Cell::text(mode.map_or_else(|| "free".to_owned(), ids::mode))
 }
 
-fn owners(holders: &[Holder]) -> String {
-    match holders {
-        [] => "-".to_owned(),
-        [one] => one.owner.to_string(),
-        [first, rest @ ..] => format!("{} +{}", first.owner, rest.len()),
+fn owners(lock: &LockView) -> String {
+    let first = lock.holders.first().map_or("-", |holder| holder.owner.as_str());
+    match holders_of(lock) {
+        0 | 1 => first.to_owned(),
+        all => format!("{first} +{}", all - 1),
     }
+}
+
+/// All who hold, those who are not named included.
+fn holders_of(lock: &LockView) -> u64 {
+    count(lock.holders.len()) + u64::from(lock.more_holders)
+}
+
+fn waiters_of(lock: &LockView) -> u64 {
+    count(lock.waiters.len()) + u64::from(lock.more_waiters)
 }
 
 fn count(number: usize) -> u64 {
@@ -195,9 +204,15 @@ pub(crate) fn show(lock: &LockView) -> View {
         "waiters": waiters,
         "delayed_until_ms": lock.delay.as_ref().map(|d| d.remaining_ms),
         "delay_reason": lock.delay.as_ref().map(|d| d.reason.as_str()),
+        "more_holders": lock.more_holders,
+        "more_waiters": lock.more_waiters,
     });
     let mut view =
         View::document("Lock", document).table(people(lock)).names([lock.name.to_string()]);
+    if lock.more_holders + lock.more_waiters > 0 {
+        let (holders, waiters) = (lock.more_holders, lock.more_waiters);
+        view = view.note(format!("not shown: {holders} more holders, {waiters} more waiters"));
+    }
     if let Some(delay) = &lock.delay {
         let left = crate::output::human::ms(delay.remaining_ms);
         view = view.note(format!("not granted for another {left}: {}", delay.reason));
@@ -254,8 +269,8 @@ fn holder(holder: &Holder) -> Value {
     })
 }
 
-/// Of `lock deadlocks`: who waits for whom.
-pub(crate) fn waits(steps: &[CycleStep]) -> View {
+/// Of `lock deadlocks`: who waits for whom; `more` when not all of it fits.
+pub(crate) fn waits(steps: &[CycleStep], more: bool) -> View {
     let mut table = Table::new(&["WAITER", "SESSION", "WAITS FOR", "BEHIND"]);
     for step in steps {
         table.row([
@@ -271,10 +286,16 @@ pub(crate) fn waits(steps: &[CycleStep]) -> View {
             "a request that would close a cycle is refused (exit 81), so none of these is a deadlock"
         }
     };
-    View::list("LockWaitGraph", "LockWait", steps.iter().map(step))
+    let view = View::list("LockWaitGraph", "LockWait", steps.iter().map(step))
+        .field("more", more.into())
         .table(table)
         .note(note)
-        .names(steps.iter().map(|step| step.waiter.to_string()))
+        .names(steps.iter().map(|step| step.waiter.to_string()));
+    if more {
+        view.note("more wait than are shown: these are the ones who wait longest")
+    } else {
+        view
+    }
 }
 
 fn step(step: &CycleStep) -> Value {

@@ -72,7 +72,13 @@ fn held() -> LockView {
             upgrade: false,
         }],
         delay: None,
+        more_holders: 0,
+        more_waiters: 0,
     }
+}
+
+fn crowded() -> LockView {
+    LockView { more_holders: 3, more_waiters: 40, ..held() }
 }
 
 fn delayed() -> LockView {
@@ -82,6 +88,8 @@ fn delayed() -> LockView {
         holders: Vec::new(),
         waiters: Vec::new(),
         delay: Some(Delay { remaining_ms: 800, reason: "lease of ci@build7 expired".to_owned() }),
+        more_holders: 0,
+        more_waiters: 0,
     }
 }
 
@@ -95,6 +103,8 @@ fn shared() -> LockView {
         ],
         waiters: Vec::new(),
         delay: None,
+        more_holders: 0,
+        more_waiters: 0,
     }
 }
 
@@ -128,11 +138,14 @@ fn lock_results() {
     record("lock-validate", &lock::valid("pool", &holder("a@x", 5, Mode::Shared)));
     record("lock-force-release", &lock::forced("deploy/prod", Token(4711), "host is gone"));
     record("lock-show", &lock::show(&held()));
+    record("lock-show-more", &lock::show(&crowded()));
+    record("lock-list-more", &lock::list(&[crowded()]));
+    record("lock-deadlocks-more", &lock::waits(&steps(), true));
     record("lock-show-delayed", &lock::show(&delayed()));
     record("lock-list", &lock::list(&[held(), shared(), delayed()]));
     record("lock-list-empty", &lock::list(&[]));
-    record("lock-deadlocks", &lock::waits(&steps()));
-    record("lock-deadlocks-empty", &lock::waits(&[]));
+    record("lock-deadlocks", &lock::waits(&steps(), false));
+    record("lock-deadlocks-empty", &lock::waits(&[], false));
 }
 
 #[test]

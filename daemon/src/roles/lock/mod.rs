@@ -3,6 +3,9 @@
 mod proposer;
 mod reads;
 mod state;
+#[cfg(test)]
+mod state_tests;
+mod watchers;
 
 use std::time::Duration;
 

@@ -97,6 +97,8 @@ impl LockRole {
 
     async fn holding(&self, of: (&Name, Token), known: &Holding, slice: Duration) -> Holding {
         let until = Instant::now() + slice;
+        // Dropped after the receiver below, which by then counts as gone.
+        let _watching = StopWatching { role: self, of };
         let same = |now: &Holding| std::mem::discriminant(now) == std::mem::discriminant(known);
         loop {
             let now = self.engine().leader_time().map_or(0, |(_, t)| t);
@@ -105,10 +107,7 @@ impl LockRole {
                 return holding;
             }
             // Woken by a change, by another state put in place of this one, or by the time.
-            let waited = tokio::time::timeout_at(until, change).await;
-            if waited.is_err() {
-                self.engine().peek(|state| state.stopped_watching(of.1));
-            }
+            drop(tokio::time::timeout_at(until, change).await);
         }
     }
 }
@@ -126,10 +125,13 @@ fn look(machine: &LockMachine, now: u64, request: &LockRequest) -> Option<LockRe
             Some(LockReply::Valid(machine.validate(lock.as_str(), *token).aged(age)))
         }
         LockRequest::Sessions { after, limit } => {
-            let (items, _) = machine.sessions(*after, page(*limit));
-            Some(LockReply::Sessions(items.aged(age)))
+            let (items, more) = machine.sessions(*after, page(*limit));
+            Some(LockReply::Sessions { items: items.aged(age), more })
         }
-        LockRequest::WaitGraph => Some(LockReply::WaitGraph(machine.wait_graph())),
+        LockRequest::WaitGraph => {
+            let (steps, more) = machine.wait_graph();
+            Some(LockReply::WaitGraph { steps, more })
+        }
         LockRequest::Do(_)
         | LockRequest::KeepAlive { .. }
         | LockRequest::Await { .. }
@@ -155,5 +157,17 @@ struct StopWaiting<'a> {
 impl Drop for StopWaiting<'_> {
     fn drop(&mut self) {
         self.role.engine().peek(|state| state.stopped_waiting(&self.key));
+    }
+}
+
+/// Takes a watcher of a grant out when its poll ends, however it ends.
+struct StopWatching<'a> {
+    role: &'a LockRole,
+    of: (&'a Name, Token),
+}
+
+impl Drop for StopWatching<'_> {
+    fn drop(&mut self) {
+        self.role.engine().peek(|state| state.stopped_watching(self.of.0, self.of.1));
     }
 }

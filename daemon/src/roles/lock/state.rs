@@ -5,12 +5,13 @@ use std::io;
 use std::sync::Arc;
 
 use dsync_core::lock::{
-    Aged, Applied, At, Batch, Event, EventKind, Holding, LockMachine, Lookup, Outcome, RequestKey,
-    Snapshot, Token,
+    Aged, Applied, At, Batch, Event, EventKind, Holding, LockMachine, Lookup, Outcome, PAGE_BYTES,
+    RequestKey, Room, Snapshot, Token,
 };
 use dsync_core::name::Name;
 use tokio::sync::{oneshot, watch};
 
+use super::watchers::Watchers;
 use crate::raft::Machine;
 use crate::telemetry::{Expired, Metrics};
 
@@ -23,8 +24,7 @@ pub struct LockState {
     metrics: Arc<Metrics>,
     pub(super) machine: LockMachine,
     waiting: HashMap<RequestKey, Vec<oneshot::Sender<Outcome>>>,
-    /// Who wants to know when a grant is taken away; dropped to wake them.
-    watching: HashMap<Token, Vec<oneshot::Sender<()>>>,
+    watching: Watchers,
     events: VecDeque<Event>,
     /// First log index whose events are all here.
     events_from: u64,
@@ -47,7 +47,7 @@ impl LockState {
             metrics,
             machine: LockMachine::new(),
             waiting: HashMap::new(),
-            watching: HashMap::new(),
+            watching: Watchers::default(),
             events: VecDeque::new(),
             events_from: 1,
             applied: watch::Sender::new(0),
@@ -103,41 +103,44 @@ impl LockState {
         let holding = self.machine.holding(lock.as_str(), token).aged(age);
         let (sender, change) = oneshot::channel();
         if holding != Holding::Gone {
-            self.stopped_watching(token);
-            self.watching.entry(token).or_default().push(sender);
+            self.watching.add(lock, token, sender);
         }
         (holding, change)
     }
 
     /// Forgets those who watched a grant and gave up.
-    pub(super) fn stopped_watching(&mut self, token: Token) {
-        if let Some(watching) = self.watching.get_mut(&token) {
-            watching.retain(|one| !one.is_closed());
-            if watching.is_empty() {
-                self.watching.remove(&token);
-            }
-        }
+    pub(super) fn stopped_watching(&mut self, lock: &Name, token: Token) {
+        self.watching.tidy(lock, token);
     }
 
-    /// Events of entries from `index` on, the index to ask for next, and whether some are gone.
+    /// Somebody watches a grant.
+    #[cfg(test)]
+    pub(super) fn is_watched(&self) -> bool {
+        !self.watching.is_empty()
+    }
+
+    /// Events of entries from `index` on, the index to ask for next, and whether some are missing.
+    ///
+    /// An entry's events come together. Of one with more than a page takes the rest is left out,
+    /// which is told as a gap: an index is no place to go on from within an entry.
     pub(super) fn events(&self, index: u64, most: usize) -> (Vec<Event>, u64, bool) {
         let gap = index < self.events_from;
         let start = self.events.partition_point(|event| event.index < index);
-        let mut items: Vec<Event> = self.events.range(start..).take(most).cloned().collect();
-        let next = if items.len() == most {
-            // An entry's events stay together: the last one may not be whole.
-            let last = items.last().map_or(index, |event| event.index);
-            let whole = items.partition_point(|event| event.index < last);
-            if whole > 0 {
-                items.truncate(whole);
-                last
-            } else {
-                last + 1
+        let mut items: Vec<Event> = Vec::new();
+        let mut room = Room::new(PAGE_BYTES);
+        for event in self.events.range(start..) {
+            if items.len() < most && room.take(event) {
+                items.push(event.clone());
+                continue;
             }
-        } else {
-            *self.applied.borrow() + 1
-        };
-        (items, next.max(index), gap)
+            let whole = items.partition_point(|one| one.index < event.index);
+            if whole == 0 {
+                return (items, event.index + 1, true);
+            }
+            items.truncate(whole);
+            return (items, event.index, gap);
+        }
+        (items, index.max(*self.applied.borrow() + 1), gap)
     }
 
     fn publish(&mut self, index: u64, applied: &Applied) {
@@ -148,10 +151,7 @@ impl LockState {
             }
         }
         for event in &applied.events {
-            if let EventKind::Released { token, .. } | EventKind::Revoke { token, .. } = &event.kind
-            {
-                self.watching.remove(token);
-            }
+            self.watching.wake(&event.kind);
             if self.events.len() == EVENTS_KEPT
                 && let Some(dropped) = self.events.pop_front()
             {
@@ -195,7 +195,7 @@ impl LockState {
         let index = self.machine.index().max(*self.applied.borrow());
         self.applied.send_replace(index);
         self.events.clear();
-        self.watching.clear();
+        self.watching = Watchers::default();
         self.events_from = index + 1;
         self.deadline.send_replace(self.machine.next_deadline());
         for (key, waiters) in std::mem::take(&mut self.waiting) {

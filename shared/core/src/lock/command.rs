@@ -473,6 +473,10 @@ pub struct LockView {
     pub waiters: Vec<Waiter>,
     /// Why it is not granted though free.
     pub delay: Option<Delay>,
+    /// Holders beyond those named.
+    pub more_holders: u32,
+    /// Waiters beyond those named.
+    pub more_waiters: u32,
 }
 
 /// A session as shown to others.

@@ -98,6 +98,7 @@ mod mutant_tests;
 #[cfg(test)]
 mod mutants;
 mod occupancy;
+mod page;
 mod policy;
 mod queue;
 mod release;
@@ -114,6 +115,7 @@ pub use command::*;
 pub use holding::Holding;
 pub use lease::Lease;
 pub use machine::LockMachine;
+pub use page::{PAGE_BYTES, Room, Weight};
 pub use remembered::{REMEMBER_MAX, REMEMBER_MS};
 pub use saved::SAVED_MAX;
 pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotRef};

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use super::machine::LockMachine;
+use super::page::{PAGE_BYTES, Room, fitting};
 use super::state::{Held, Lock, Place, Standing, TicketId, TicketWant};
 use super::{
     CycleStep, Delay, Holder, LockView, Mode, Outcome, SessionId, SessionView, Token, Waiter,
@@ -13,8 +14,10 @@ use crate::name::Name;
 pub const HOLDERS_SHOWN_MAX: usize = 16;
 /// Most holders that the view of one lock names.
 const VIEW_HOLDERS_MAX: usize = 1_000;
-/// A page of a listing ends when it names so many holders and waiters.
-const PAGE_WEIGHT_MAX: usize = 4_000;
+/// Bytes of holders, and of waiters, in the view of one lock: the two fill a page.
+const VIEW_BYTES: usize = PAGE_BYTES / 2;
+/// The same in a listing, where one lock must not crowd out the others.
+const LISTED_BYTES: usize = PAGE_BYTES / 16;
 /// Most steps that the wait graph shows.
 pub const WAIT_GRAPH_MAX: usize = 10_000;
 
@@ -39,17 +42,19 @@ impl LockMachine {
     /// One lock; `None`: free, and nobody waits.
     ///
     /// # Limits
-    /// Names at most 1 000 holders, those with the smallest tokens.
+    /// Names at most 1 000 holders, those with the smallest tokens, and of holders and of waiters
+    /// about 256 KiB each; the rest is counted.
     pub fn get(&self, lock: &str) -> Option<LockView> {
         let (name, lock) = self.state.locks.get_key_value(lock)?;
-        Some(self.lock_view(name, lock))
+        Some(self.lock_view(name, lock, VIEW_BYTES))
     }
 
     /// Locks whose name begins with `prefix` and comes after `after`, in order of name, and
     /// whether there are more. With `waiting` only those that someone waits for.
     ///
     /// # Limits
-    /// A page ends early, with `true`, when it names 4 000 holders and waiters.
+    /// A page ends early, with `true`, before it takes more than about [`PAGE_BYTES`]. Of each lock
+    /// it names about 32 KiB of holders and as much of waiters; the rest is counted.
     pub fn list(
         &self,
         prefix: &str,
@@ -62,17 +67,19 @@ impl LockMachine {
             _ => Bound::Included(prefix),
         };
         let mut items = Vec::new();
-        let mut weight = 0;
+        let mut room = Room::new(PAGE_BYTES);
         let range = self.state.locks.range::<str, _>((from, Bound::Unbounded));
         for (name, lock) in range.take_while(|(name, _)| name.as_str().starts_with(prefix)) {
             if waiting && lock.queue.is_empty() {
                 continue;
             }
-            if items.len() >= limit || weight >= PAGE_WEIGHT_MAX {
+            if items.len() >= limit {
                 return (items, true);
             }
-            let view = self.lock_view(name, lock);
-            weight += view.holders.len() + view.waiters.len();
+            let view = self.lock_view(name, lock, LISTED_BYTES);
+            if !room.take(&view) {
+                return (items, true);
+            }
             items.push(view);
         }
         (items, false)
@@ -84,60 +91,64 @@ impl LockMachine {
         Some(self.holder_view(token, held))
     }
 
-    /// Who waits for whom: for one at whom holders are in the way those, for one further back
-    /// the nearest ahead whom it cannot go with.
+    /// Who waits for whom, and whether there is more: for one at whom holders are in the way those,
+    /// for one further back the nearest ahead whom it cannot go with.
     ///
     /// # Limits
-    /// At most [`WAIT_GRAPH_MAX`] steps.
-    pub fn wait_graph(&self) -> Vec<CycleStep> {
+    /// At most [`WAIT_GRAPH_MAX`] steps, and about [`PAGE_BYTES`]; who waits longest comes first.
+    pub fn wait_graph(&self) -> (Vec<CycleStep>, bool) {
         let mut steps = Vec::new();
+        let mut room = Room::new(PAGE_BYTES);
         for (id, ticket) in &self.state.tickets {
             for (name, mode, place) in ticket.places(*id) {
                 let Some(lock) = self.state.locks.get(name) else { continue };
                 if self.is_clear_at(name, place) {
                     continue;
                 }
-                let step = |holder: &Name| CycleStep {
-                    waiter: ticket.owner.clone(),
-                    session: ticket.session,
-                    lock: name.clone(),
-                    holder: holder.clone(),
-                };
-                match self.nearest_ahead(lock, place, mode) {
-                    Some(ahead) => steps.push(step(ahead)),
-                    None => steps.extend(
-                        lock.holders
-                            .values()
-                            .filter(|h| h.mode.conflicts(mode) && h.who() != ticket.who())
-                            .map(|h| step(&h.owner)),
-                    ),
-                }
-                if steps.len() >= WAIT_GRAPH_MAX {
-                    steps.truncate(WAIT_GRAPH_MAX);
-                    return steps;
+                let ahead = self.nearest_ahead(lock, place, mode);
+                let holders = lock
+                    .holders
+                    .values()
+                    .filter(|h| {
+                        ahead.is_none() && h.mode.conflicts(mode) && h.who() != ticket.who()
+                    })
+                    .map(|h| &h.owner);
+                for holder in ahead.into_iter().chain(holders) {
+                    let step = CycleStep {
+                        waiter: ticket.owner.clone(),
+                        session: ticket.session,
+                        lock: name.clone(),
+                        holder: holder.clone(),
+                    };
+                    if steps.len() >= WAIT_GRAPH_MAX || !room.take(&step) {
+                        return (steps, true);
+                    }
+                    steps.push(step);
                 }
             }
         }
-        steps
+        (steps, false)
     }
 
     /// Live sessions with an id above `after`, and whether there are more.
+    ///
+    /// # Limits
+    /// A page ends early, with `true`, before it takes more than about [`PAGE_BYTES`].
     pub fn sessions(&self, after: SessionId, limit: usize) -> (Vec<SessionView>, bool) {
-        let mut range = self.state.sessions.range((Bound::Excluded(after), Bound::Unbounded));
-        let items = range
-            .by_ref()
-            .take(limit)
-            .map(|(id, session)| SessionView {
-                session: *id,
-                owner: session.owner.clone(),
-                meta: session.meta.clone(),
-                ttl_ms: session.ttl_ms,
-                expires_in_ms: self.lease_left(*id),
-                grants: u32::try_from(session.held).unwrap_or(u32::MAX),
-                tickets: u32::try_from(session.places).unwrap_or(u32::MAX),
-            })
-            .collect();
-        (items, range.next().is_some())
+        let above = self.state.sessions.range((Bound::Excluded(after), Bound::Unbounded));
+        let views = above.take(limit).map(|(id, session)| SessionView {
+            session: *id,
+            owner: session.owner.clone(),
+            meta: session.meta.clone(),
+            ttl_ms: session.ttl_ms,
+            expires_in_ms: self.lease_left(*id),
+            grants: counted(session.held),
+            tickets: counted(session.places),
+        });
+        let items = fitting(views, PAGE_BYTES);
+        let last = items.last().map_or(after, |view| view.session);
+        let mut rest = self.state.sessions.range((Bound::Excluded(last), Bound::Unbounded));
+        (items, rest.next().is_some())
     }
 
     /// How much there is of everything.
@@ -152,22 +163,20 @@ impl LockMachine {
         }
     }
 
-    fn lock_view(&self, name: &Name, lock: &Lock) -> LockView {
+    /// A lock with so many bytes of holders, and so many of waiters.
+    fn lock_view(&self, name: &Name, lock: &Lock, bytes: usize) -> LockView {
+        let holders = lock.holders.iter().map(|(token, held)| self.holder_view(*token, held));
+        let holders = fitting(holders.take(VIEW_HOLDERS_MAX), bytes);
+        let queue = lock.queue.keys().zip(1_u32..);
+        let waiters = queue.filter_map(|(place, at)| self.waiter_view(name, *place, at));
+        let waiters = fitting(waiters, bytes);
         LockView {
             name: name.clone(),
             mode: lock.holders.values().next().map(|held| held.mode),
-            holders: lock
-                .holders
-                .iter()
-                .take(VIEW_HOLDERS_MAX)
-                .map(|(token, held)| self.holder_view(*token, held))
-                .collect(),
-            waiters: lock
-                .queue
-                .keys()
-                .zip(1_u32..)
-                .filter_map(|(place, position)| self.waiter_view(name, *place, position))
-                .collect(),
+            more_holders: counted(lock.holders.len().saturating_sub(holders.len())),
+            more_waiters: counted(lock.queue.len().saturating_sub(waiters.len())),
+            holders,
+            waiters,
             delay: self.delay_view(lock),
         }
     }
@@ -284,4 +293,8 @@ impl LockMachine {
             .find(|position| *position > 1)
             .unwrap_or(1)
     }
+}
+
+fn counted(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -133,6 +133,8 @@ fn views() -> (LockView, SessionView) {
         holders: vec![holder()],
         waiters: vec![waiter],
         delay: Some(delay()),
+        more_holders: 3,
+        more_waiters: 4,
     };
     let session = SessionView {
         session: SESSION,

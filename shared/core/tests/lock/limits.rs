@@ -11,14 +11,14 @@ use crate::support::history::name;
 
 /// A machine and the next log index.
 #[derive(Debug, Default)]
-struct Node {
-    machine: LockMachine,
+pub(crate) struct Node {
+    pub(crate) machine: LockMachine,
     index: u64,
     t_ms: u64,
 }
 
 impl Node {
-    fn ask(&mut self, key: RequestKey, command: Command) -> Outcome {
+    pub(crate) fn ask(&mut self, key: RequestKey, command: Command) -> Outcome {
         self.index += 1;
         let first_outstanding = match key {
             RequestKey::Session { seq, .. } => seq,
@@ -31,8 +31,12 @@ impl Node {
     }
 
     fn open(&mut self, number: u128) -> SessionId {
+        self.open_with(number, String::new())
+    }
+
+    pub(crate) fn open_with(&mut self, number: u128, meta: String) -> SessionId {
         let key = RequestKey::Detached(number);
-        let (owner, meta) = (name("o"), String::new());
+        let owner = name("o");
         let command = Command::OpenSession { ttl_ms: 15_000, owner, meta, ephemeral: false };
         match self.ask(key, command) {
             Outcome::SessionOpened { session, .. } => session,
@@ -52,7 +56,7 @@ fn acquire(lock: &str, owner: &str, wait_ms: u64) -> Command {
     }
 }
 
-fn key(session: SessionId, seq: u64) -> RequestKey {
+pub(crate) fn key(session: SessionId, seq: u64) -> RequestKey {
     RequestKey::Session { session, seq }
 }
 

@@ -9,6 +9,7 @@ use dsync_core as api;
 mod golden;
 mod limits;
 mod model;
+mod pages;
 mod properties;
 mod script;
 mod speed;

@@ -7,6 +7,7 @@ use dsync_core::lock::{Command, Lease, Outcome, Request, RequestKey, SessionId};
 use dsync_core::name::Name;
 use dsync_core::{Code, Fault};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::error::LockError;
@@ -27,6 +28,8 @@ pub(super) struct Inner {
     pub(super) owner: Name,
     lease: Mutex<Lease>,
     seqs: Mutex<Seqs>,
+    /// Withdrawals that are not answered yet.
+    withdrawals: watch::Sender<usize>,
     /// Lost, or closed.
     over: CancellationToken,
 }
@@ -34,7 +37,8 @@ pub(super) struct Inner {
 impl Inner {
     pub(super) fn new(client: Client, id: SessionId, owner: Name, lease: Lease) -> Self {
         let (seqs, over) = (Mutex::default(), CancellationToken::new());
-        Self { client, id, owner, lease: Mutex::new(lease), seqs, over }
+        let (lease, withdrawals) = (Mutex::new(lease), watch::Sender::new(0));
+        Self { client, id, owner, lease, seqs, withdrawals, over }
     }
 
     pub(super) fn lease(&self) -> Lease {
@@ -103,11 +107,24 @@ impl Inner {
         }
     }
 
-    /// Sends a request in the background until it is answered or the session is over. Without a
-    /// runtime nothing is sent, and the lease runs out.
+    /// Waits until nothing is being withdrawn.
+    pub(super) async fn withdrawn(&self) {
+        let mut withdrawals = self.withdrawals.subscribe();
+        // The sender is as old as `self`: there is no end to be told of.
+        drop(withdrawals.wait_for(|count| *count == 0).await);
+    }
+
+    /// Sends a request in the background until it is answered or the session is over; what it
+    /// cancels is waited for until then too. Without a runtime nothing is sent, and the lease runs
+    /// out.
     pub(super) fn send_in_background(self: &Arc<Self>, request: Request) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let inner = Arc::clone(self);
+        let mut target = None;
+        if let Command::Cancel { target: withdrawn } = &request.command {
+            target = Some(*withdrawn);
+            self.withdrawals.send_modify(|count| *count += 1);
+        }
         runtime.spawn(async move {
             while inner.is_valid() {
                 match ask(&inner.client, request.clone(), COMMAND_TIMEOUT).await {
@@ -118,6 +135,10 @@ impl Inner {
                 }
             }
             inner.answered(request.key);
+            if let Some(target) = target {
+                inner.answered(target);
+                inner.withdrawals.send_modify(|count| *count -= 1);
+            }
         });
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync_core::lock::{Command, Lookup, Outcome, Request};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::error::LockError;
 use super::inner::{COMMAND_TIMEOUT, Inner, ask, out_of_place};
@@ -32,10 +32,9 @@ impl Drop for Pending<'_> {
             self.session.answered(self.request.key);
             return;
         }
-        // The cancellation gets its number while the request still counts as waited for, so that
-        // its outcome is not forgotten before.
+        // The request counts as waited for until its cancellation is answered: other requests may
+        // overtake that, and must not let the cluster forget what was granted meanwhile.
         let cancel = self.session.request(Command::Cancel { target: self.request.key });
-        self.session.answered(self.request.key);
         self.session.send_in_background(cancel);
     }
 }
@@ -55,9 +54,15 @@ pub(super) async fn decide(
     if !session.is_valid() {
         return Err(LockError::SessionLost);
     }
+    let end = Instant::now() + wait + if wait.is_zero() { COMMAND_TIMEOUT } else { GRACE };
+    // An owner waits for one thing at a time: what it gave up waiting for must be out of the queue.
+    tokio::select! {
+        () = session.withdrawn() => {}
+        () = session.lost() => return Err(LockError::SessionLost),
+        () = sleep_until(end) => return Err(LockError::Timeout),
+    }
     let request = session.request(command);
     let mut pending = Pending { session, request, decided: false };
-    let end = Instant::now() + wait + if wait.is_zero() { COMMAND_TIMEOUT } else { GRACE };
     let outcome = tokio::select! {
         outcome = settle(session, &pending.request, end) => outcome?,
         () = session.lost() => return Err(LockError::SessionLost),

@@ -132,7 +132,7 @@ impl Script {
                 writeln!(out, "{}: {}", render::key(*key), render::lookup(&m.lookup(key))).unwrap();
             }
             Read::Graph => {
-                for step in m.wait_graph() {
+                for step in m.wait_graph().0 {
                     writeln!(out, "{}", render::step(&step)).unwrap();
                 }
             }

@@ -102,7 +102,7 @@ impl Checkers {
                 return Err(violation("L6", format!("{key:?} lost its place")));
             }
         }
-        for step in machine.wait_graph() {
+        for step in machine.wait_graph().0 {
             let mut waiting = self.pending.values();
             if !waiting.any(|p| p.session == step.session && p.owner == step.waiter) {
                 return Err(violation("L6", format!("{step:?} is of one who does not wait")));

@@ -129,6 +129,8 @@ impl Reference {
             holders: self.at(name).into_iter().map(|g| self.holder(g)).collect(),
             waiters: self.queue(name).iter().enumerate().map(waiter).collect(),
             delay: self.delay(name),
+            more_holders: 0,
+            more_waiters: 0,
         }
     }
 
