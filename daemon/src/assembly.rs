@@ -95,6 +95,7 @@ pub struct RunningNode {
     stop: CancellationToken,
     server: TaskTracker,
     background: CancellationToken,
+    span: tracing::Span,
 }
 
 impl RunningNode {
@@ -125,12 +126,12 @@ impl RunningNode {
                  this host that is free"
             ))
         })?;
-        let (service, leadership) = build(config, settings, &telemetry, &host).await?;
+        let stop = CancellationToken::new();
+        let (service, leadership) = build(config, settings, &telemetry, &host, &stop).await?;
         let counters = Arc::clone(&service.parts().counters);
         let identity = server_identity(&service);
         let server = Server { listener, identity, limits: host.limits, counters };
         let handlers = Handlers { node: service.clone(), peer: service.clone() };
-        let stop = CancellationToken::new();
         let tracker = TaskTracker::new();
         tracker.spawn(server.run(handlers, stop.clone()).in_current_span());
         tracker.close();
@@ -139,7 +140,8 @@ impl RunningNode {
         let gauges = crate::gauges::watch(service.clone(), leadership.clone(), background.clone());
         tokio::spawn(gauges.in_current_span());
         tracing::info!(%listen, advertise = %service.parts().me.config.advertise, "listening");
-        Ok(Self { service, leadership, telemetry, stop, server: tracker, background })
+        let span = tracing::Span::current();
+        Ok(Self { service, leadership, telemetry, stop, server: tracker, background, span })
     }
 
     /// What it answers with.
@@ -164,6 +166,11 @@ impl RunningNode {
 
     /// Hands leadership over, answers what is in flight, and leaves.
     pub async fn stop(self) {
+        let span = self.span.clone();
+        self.stop_here().instrument(span).await;
+    }
+
+    async fn stop_here(self) {
         self.telemetry.readiness.set_not_ready("the node is stopping");
         self.service.parts().raft.hand_over(HAND_OVER).await;
         self.stop.cancel();
@@ -179,6 +186,7 @@ async fn build(
     settings: Vec<Setting>,
     telemetry: &Telemetry,
     host: &Host,
+    stop: &CancellationToken,
 ) -> Result<(NodeService, watch::Receiver<Leadership>), CannotStart> {
     let dir = Path::new(&config.data_dir);
     let (fs, node) = (Arc::clone(&host.fs), &config.node_id);
@@ -224,7 +232,13 @@ async fn build(
     let noop = Batch { settings: lock::settings(&config), ..Batch::default() };
     let raft =
         GroupOf::new(engine.clone(), &identity, leadership.clone(), config.role, host.seed, noop);
-    let to_leader = ToLeader::new(engine, leadership.clone(), Arc::clone(&forwarder), config.role);
+    let to_leader = ToLeader::new(
+        engine,
+        leadership.clone(),
+        Arc::clone(&forwarder),
+        config.role,
+        stop.clone(),
+    );
     let role = LockRole::start(to_leader, &config);
     let parts = Parts {
         net: Arc::clone(&host.net),

@@ -249,6 +249,13 @@ impl<M: Machine> Engine<M> {
         Some((id, node))
     }
 
+    /// True when a leader was heard within twice the longest election timeout.
+    pub fn hears_leader(&self) -> bool {
+        let patience = Duration::from_millis(2 * self.inner.timers.election_max_ms);
+        let heard = self.inner.transport.leader_heard();
+        heard.is_some_and(|(_, at)| at.elapsed() < patience)
+    }
+
     /// Term and cluster time while this node leads.
     pub fn leader_time(&self) -> Option<(u64, u64)> {
         self.inner.leader_time()

@@ -127,9 +127,7 @@ impl<M: Machine> Group for GroupOf<M> {
         if known.mine {
             return self.engine.quorum_lost_for().is_none();
         }
-        let patience = Duration::from_millis(2 * self.engine.timers().election_max_ms);
-        let heard = self.engine.transport().leader_heard();
-        known.leader.is_some() && heard.is_some_and(|(_, at)| at.elapsed() < patience)
+        known.leader.is_some() && self.engine.hears_leader()
     }
 
     fn leadership(&self) -> watch::Receiver<Leadership> {

@@ -10,17 +10,24 @@ use dsync_core::node::{RaftId, Role};
 use dsync_core::{Code, Effect, Fault};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::forward::Forwarder;
 use crate::raft::{Engine, Leadership, Machine, NotDone};
 
 /// Time between two looks for a leader that may have been elected without notice.
 const RETRY: Duration = Duration::from_millis(25);
+/// So long before its caller gives up, at most, a request is answered: an answer that says what
+/// happened is worth more than one that comes too late.
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// A request that only the leader can serve.
 pub trait LeaderCall: Sync {
     /// What it is answered with.
     type Reply: Send;
+
+    /// It changes nothing and waits for something to happen: a node that stops does not wait for it.
+    fn is_long_poll(&self) -> bool;
 
     /// Serves it at this node, which leads.
     fn here(&self, until: Instant) -> impl Future<Output = Result<Self::Reply, Fault>> + Send;
@@ -39,6 +46,7 @@ pub struct ToLeader<M: Machine> {
     leadership: watch::Receiver<Leadership>,
     forwarder: Arc<Forwarder>,
     role: Role,
+    stopping: CancellationToken,
 }
 
 impl<M: Machine> Clone for ToLeader<M> {
@@ -48,6 +56,7 @@ impl<M: Machine> Clone for ToLeader<M> {
             leadership: self.leadership.clone(),
             forwarder: Arc::clone(&self.forwarder),
             role: self.role,
+            stopping: self.stopping.clone(),
         }
     }
 }
@@ -68,14 +77,15 @@ enum Route {
 }
 
 impl<M: Machine> ToLeader<M> {
-    /// For requests of `role`, whose nodes run that engine.
+    /// For requests of `role`, whose nodes run that engine. Long polls end with `stopping`.
     pub fn new(
         engine: Engine<M>,
         leadership: watch::Receiver<Leadership>,
         forwarder: Arc<Forwarder>,
         role: Role,
+        stopping: CancellationToken,
     ) -> Self {
-        Self { engine, leadership, forwarder, role }
+        Self { engine, leadership, forwarder, role, stopping }
     }
 
     /// The engine.
@@ -93,11 +103,24 @@ impl<M: Machine> ToLeader<M> {
         &self.forwarder
     }
 
-    /// Serves a request here or at the leader, trying on until then.
+    /// Serves a request here or at the leader, trying on until shortly before then.
     ///
     /// # Cancel safety
     /// A request that was proposed is carried out all the same.
     pub async fn call<C: LeaderCall>(&self, call: &C, until: Instant) -> Answer<C::Reply> {
+        let margin = until.saturating_duration_since(Instant::now()) / 8;
+        let until = until - margin.min(MARGIN);
+        if !call.is_long_poll() {
+            return self.serve(call, until).await;
+        }
+        tokio::select! {
+            answer = self.serve(call, until) => answer,
+            // Asked again at another node, it hears what happens; here the log stands still.
+            () = self.stopping.cancelled() => self.forwarder.answer(Err(stopping())),
+        }
+    }
+
+    async fn serve<C: LeaderCall>(&self, call: &C, until: Instant) -> Answer<C::Reply> {
         let mut last = no_leader(self.role);
         let mut leadership = self.leadership.clone();
         loop {
@@ -136,7 +159,7 @@ impl<M: Machine> ToLeader<M> {
             let pause = tokio::time::sleep(RETRY);
             tokio::select! {
                 changed = leadership.changed() => if changed.is_err() {
-                    return self.forwarder.answer(Err(Fault::unavailable("this node is stopping")));
+                    return self.forwarder.answer(Err(stopping()));
                 },
                 () = pause => {}
             }
@@ -166,7 +189,10 @@ impl<M: Machine> ToLeader<M> {
             };
         }
         match self.engine.leader() {
-            Some((id, node)) if id != self.engine.transport().raft_id() => {
+            // A leader that has been silent for so long is dead, paused or cut off.
+            Some((id, node))
+                if id != self.engine.transport().raft_id() && self.engine.hears_leader() =>
+            {
                 Route::To(id, self.forwarder.address_of(&node))
             }
             _ => Route::Nowhere,
@@ -203,6 +229,10 @@ pub fn fault_of(error: NotDone) -> Fault {
 /// A read changes nothing, whatever became of it.
 pub fn read_fault(error: NotDone) -> Fault {
     Fault { effect: Effect::None, ..fault_of(error) }
+}
+
+fn stopping() -> Fault {
+    Fault::unavailable("this node is stopping")
 }
 
 /// What is answered while nobody leads.

@@ -31,7 +31,9 @@ async fn look(client: &Client) -> Option<Vec<String>> {
         LockRequest::List { prefix: String::new(), waiting: false, after: None, limit: 1_000 };
     let Some(LockReply::Locks { items, .. }) = ask(everything).await else { return None };
     let sessions = LockRequest::Sessions { after: SessionId(0), limit: 1_000 };
-    let Some(LockReply::Sessions(sessions)) = ask(sessions).await else { return None };
+    let Some(LockReply::Sessions { items: sessions, .. }) = ask(sessions).await else {
+        return None;
+    };
     let mut found = Vec::new();
     for lock in items {
         let name = &lock.name;

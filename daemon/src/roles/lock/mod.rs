@@ -119,6 +119,13 @@ struct LockCall<'a> {
 impl LeaderCall for LockCall<'_> {
     type Reply = LockReply;
 
+    fn is_long_poll(&self) -> bool {
+        matches!(
+            self.request,
+            LockRequest::Await { .. } | LockRequest::Events { .. } | LockRequest::Holding { .. }
+        )
+    }
+
     async fn here(&self, until: Instant) -> Result<LockReply, Fault> {
         self.role.here(&self.request, until).await
     }
