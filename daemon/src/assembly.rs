@@ -27,7 +27,9 @@ use crate::raft::fs::Fs;
 use crate::raft::identity::Identity;
 use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::snapshot::SnapshotStore;
-use crate::raft::{Engine, Leadership, Members, RaftService, Transport, backup, follow};
+use crate::raft::{
+    Engine, EngineOptions, Leadership, Members, RaftService, Transport, backup, follow,
+};
 use crate::roles::lock::{LockRole, LockState};
 use crate::server::{Counters, Handlers, Identity as ServerIdentity, Limits, Server};
 use crate::telemetry::Telemetry;
@@ -48,6 +50,8 @@ pub struct Host {
     pub fs: Arc<dyn Fs>,
     /// How its log writes.
     pub log: LogOptions,
+    /// How its engine keeps that log short.
+    pub engine: EngineOptions,
     /// Random bits for names that must not meet again.
     pub seed: u64,
     /// When this process started, in milliseconds since 1970: so that what a node says of itself
@@ -204,7 +208,7 @@ async fn build(
     let incarnation = host.started_ms.saturating_add(identity.starts());
     let identity = Arc::new(Mutex::new(identity));
     let machine = LockState::new(Arc::clone(&telemetry.metrics));
-    let engine = Engine::open(machine, log, snapshots, transport, config.timers)
+    let engine = Engine::open(machine, log, snapshots, transport, (config.timers, host.engine))
         .await
         .map_err(|error| CannotStart::data(&error, error.kind()))?;
     let leadership = follow(engine.clone());

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::assembly::{Host, RunningNode};
 use crate::config::Loaded;
+use crate::raft::EngineOptions;
 use crate::raft::fs::RealFs;
 use crate::raft::log::LogOptions;
 use crate::telemetry::{HttpServer, Telemetry};
@@ -67,6 +68,7 @@ pub fn real_host() -> Host {
         net: Arc::new(TcpNetwork),
         fs: Arc::new(RealFs),
         log: LogOptions::default(),
+        engine: EngineOptions::default(),
         seed: rand::random(),
         started_ms: std::time::UNIX_EPOCH
             .elapsed()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsd::assembly::{CannotStart, Host, RunningNode};
+use dsd::raft::EngineOptions;
 use dsd::raft::fs::{Crash, SimFs};
 use dsd::raft::log::LogOptions;
 use dsd::telemetry::{Recent, Telemetry};
@@ -19,6 +20,7 @@ async fn start(fs: &SimFs) -> Result<RunningNode, CannotStart> {
         net: Arc::new(TcpNetwork),
         fs: Arc::new(fs.clone()),
         log: LogOptions::default(),
+        engine: EngineOptions::default(),
         seed: 7,
         started_ms: 0,
     };

@@ -48,10 +48,20 @@ pub enum NotDone {
 pub const COMMAND_MAX: usize = 128 * 1024;
 /// Entries in one append: together they stay below the peers' frame limit of 16 MiB.
 const ENTRIES_PER_APPEND: u64 = 100;
-/// Entries between two snapshots.
-const SNAPSHOT_EVERY: u64 = 20_000;
-/// Entries kept behind a snapshot, for followers that are a little behind.
-const KEPT_BEHIND_SNAPSHOT: u64 = 2_000;
+
+/// How the engine keeps its log short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Entries between two snapshots. A tenth as many are kept behind one, for followers that are
+    /// a little behind.
+    pub snapshot_every: u64,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { snapshot_every: 20_000 }
+    }
+}
 
 /// A replicated state machine. Cheap to clone.
 ///
@@ -86,8 +96,8 @@ struct Inner<M: Machine> {
     state_hash: Mutex<(u64, u64)>,
 }
 
-/// openraft's settings for our timers.
-fn raft_config(timers: &Timers) -> io::Result<Arc<Config>> {
+/// openraft's settings for our timers and options.
+fn raft_config(timers: &Timers, options: EngineOptions) -> io::Result<Arc<Config>> {
     let config = Config {
         cluster_name: "dsync".to_owned(),
         heartbeat_interval: timers.heartbeat_ms,
@@ -100,9 +110,9 @@ fn raft_config(timers: &Timers) -> io::Result<Arc<Config>> {
         backoff: "50ms 100ms 200ms ..500ms".to_owned(),
         install_snapshot_timeout: 30_000,
         max_payload_entries: ENTRIES_PER_APPEND,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
-        max_in_snapshot_log_to_keep: KEPT_BEHIND_SNAPSHOT,
-        replication_lag_threshold: SNAPSHOT_EVERY * 2,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
+        max_in_snapshot_log_to_keep: options.snapshot_every / 10,
+        replication_lag_threshold: options.snapshot_every.saturating_mul(2),
         broadcast_submitted_on_append: Some(true),
         ..Config::default()
     };
@@ -119,7 +129,7 @@ impl<M: Machine> Engine<M> {
         log: LogStore,
         snapshots: SnapshotStore,
         transport: Arc<Transport>,
-        timers: Timers,
+        (timers, options): (Timers, EngineOptions),
     ) -> io::Result<Self> {
         let shared = Shared::open(machine, snapshots, log.is_simulated())?;
         let time = Arc::downgrade(&shared);
@@ -131,7 +141,7 @@ impl<M: Machine> Engine<M> {
         let watch = log.watch();
         let raft = Raft::new(
             transport.raft_id(),
-            raft_config(&timers)?,
+            raft_config(&timers, options)?,
             PeerNetworkFactory::new(Arc::clone(&transport)),
             log,
             StateMachine(Arc::clone(&shared)),

@@ -28,7 +28,7 @@ mod transport;
 pub mod types;
 
 pub use election::Elections;
-pub use engine::{COMMAND_MAX, Engine, Metrics, NotDone};
+pub use engine::{COMMAND_MAX, Engine, EngineOptions, Metrics, NotDone};
 pub use figures::Figures;
 pub use machine::{AppliedState, Machine, Piece};
 pub use membership::Members;

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsd::assembly::{Host, RunningNode};
-use dsd::raft::Leadership;
 use dsd::raft::fs::{Crash, SimFs};
 use dsd::raft::log::{LogOptions, WriterKind};
 use dsd::raft::runtime::seed_this_thread;
+use dsd::raft::{EngineOptions, Leadership};
 use dsd::telemetry::{Recent, Telemetry};
 use dsync::api::{AdminReply, AdminRequest, RaftStatus};
 use dsync::{CallOptions, Client, ClientConfig};
@@ -185,6 +185,7 @@ impl World {
                 writer: WriterKind::Task { sync_takes: Duration::from_millis(2) },
                 ..LogOptions::default()
             },
+            engine: EngineOptions::default(),
             seed: self.setup.seed.wrapping_mul(31).wrapping_add(u64::try_from(at).unwrap_or(0)),
             started_ms: 0,
         };
