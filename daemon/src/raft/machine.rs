@@ -37,17 +37,17 @@ pub trait Machine: Send + 'static {
     /// # Errors
     /// Only when the state cannot be encoded, which is a fault of the program.
     fn snapshot(&self) -> io::Result<Vec<u8>>;
-    /// Replaces the state by that of a snapshot.
+    /// Replaces the state by that of a snapshot, which covers the log up to `index`.
     ///
     /// # Errors
     /// The bytes are not a snapshot of this machine or of a version that it knows.
-    fn restore(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn restore(&mut self, index: u64, bytes: &[u8]) -> io::Result<()>;
     /// Replaces the state by that of a backup, which may be older than what clients have seen:
-    /// numbers that must never be reused go on from well above it.
+    /// numbers that must never be reused go on from well above it. The entry at `index` does it.
     ///
     /// # Errors
     /// As [`restore`](Self::restore).
-    fn restore_backup(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn restore_backup(&mut self, index: u64, bytes: &[u8]) -> io::Result<()>;
     /// Cluster time of the last entry applied.
     fn now_ms(&self) -> u64;
 }
@@ -120,11 +120,11 @@ impl<M: Machine> Replica<M> {
     fn apply(&mut self, at: At, stored: Stored<M::Command>) -> Response<M::Response> {
         match stored {
             Stored::Command(command) => Response::Command(self.machine.apply(at, command)),
-            Stored::Restore(piece) => Response::Restore(self.take(&piece)),
+            Stored::Restore(piece) => Response::Restore(self.take(at.index, &piece)),
         }
     }
 
-    fn take(&mut self, piece: &Piece) -> Result<(), String> {
+    fn take(&mut self, index: u64, piece: &Piece) -> Result<(), String> {
         if piece.offset == 0 {
             self.restoring = Restoring { id: piece.id, data: Vec::new() };
         }
@@ -138,7 +138,7 @@ impl<M: Machine> Replica<M> {
         if xxhash_rust::xxh3::xxh3_64(&data) != checksum {
             return Err("the backup was damaged on its way".to_owned());
         }
-        self.machine.restore_backup(&data).map_err(|error| error.to_string())
+        self.machine.restore_backup(index, &data).map_err(|error| error.to_string())
     }
 
     pub(super) fn snapshot(&self) -> io::Result<Vec<u8>> {
@@ -147,10 +147,10 @@ impl<M: Machine> Replica<M> {
         Ok(bytes)
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn restore(&mut self, last: Option<&LogId>, bytes: &[u8]) -> io::Result<()> {
         let (restoring, rest) = postcard::take_from_bytes(bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-        self.machine.restore(rest)?;
+        self.machine.restore(last.map_or(0, LogId::index), rest)?;
         self.restoring = restoring;
         Ok(())
     }
@@ -215,7 +215,7 @@ impl<M: Machine> Shared<M> {
         let mut applied = AppliedState::default();
         let mut machine = Replica { machine, restoring: Restoring::default() };
         if let Some(snapshot) = snapshots.current()? {
-            machine.restore(&snapshot.data)?;
+            machine.restore(snapshot.meta.last_log_id.as_ref(), &snapshot.data)?;
             applied = AppliedState {
                 last: snapshot.meta.last_log_id,
                 membership: snapshot.meta.last_membership,
@@ -289,7 +289,7 @@ impl<M: Machine> Shared<M> {
     fn install(&self, snapshot: Snapshot) -> io::Result<()> {
         self.snapshots.save(&snapshot)?;
         let mut machine = self.machine.lock();
-        machine.restore(&snapshot.data)?;
+        machine.restore(snapshot.meta.last_log_id.as_ref(), &snapshot.data)?;
         self.saw_time(machine.machine.now_ms());
         self.applied.send_replace(AppliedState {
             last: snapshot.meta.last_log_id,
