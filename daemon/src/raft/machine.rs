@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dsync_core::lock::At;
 use futures::{Stream, TryStreamExt};
@@ -201,6 +201,8 @@ pub(super) struct Shared<M: Machine> {
     pub(super) seen_ms: AtomicU64,
     pub(super) applied: watch::Sender<AppliedState>,
     pub(super) snapshots: SnapshotStore,
+    /// Why this machine cannot go on, in words for an operator.
+    pub(super) failed: OnceLock<String>,
     /// Blocking work is done in place, as a simulation needs it.
     in_place: bool,
 }
@@ -227,6 +229,7 @@ impl<M: Machine> Shared<M> {
             pending: Pending::new(),
             applied: watch::Sender::new(applied),
             snapshots,
+            failed: OnceLock::new(),
             in_place,
         }))
     }
@@ -248,11 +251,8 @@ impl<M: Machine> Shared<M> {
             }
             EntryPayload::Normal(Proposal { t_ms, nonce, data }) => {
                 let command = postcard::from_bytes(&data).map_err(|error| {
-                    // Every node would answer alike: this build is older than the log.
-                    io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        format!("log entry {} cannot be read by this version: {error}", id.index()),
-                    )
+                    // To leave it out would give this node a state of its own.
+                    io::Error::new(io::ErrorKind::InvalidData, unreadable(id.index(), &error))
                 })?;
                 let term = id.committed_leader_id().term;
                 let response = machine.apply(At { index: id.index(), term, t_ms }, command);
@@ -273,7 +273,22 @@ impl<M: Machine> Shared<M> {
     }
 }
 
+fn unreadable(index: u64, error: &postcard::Error) -> String {
+    format!(
+        "log entry {index} cannot be read by this version of dsd ({error}): a later one wrote it. \
+         Start that version on this node. If no later one was ever started, move this node's data \
+         directory away and start it again: it copies the state from the others"
+    )
+}
+
 impl<M: Machine> Shared<M> {
+    /// Remembers why the machine stops: openraft tells it in words of its own.
+    fn note<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| {
+            self.failed.get_or_init(|| error.to_string());
+        })
+    }
+
     fn take_snapshot(&self) -> io::Result<Snapshot> {
         let snapshot = {
             let machine = self.machine.lock();
@@ -351,7 +366,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
-            self.0.apply_one(entry)?;
+            self.0.note(self.0.apply_one(entry))?;
             if let Some(responder) = responder {
                 responder.send(());
             }
@@ -365,7 +380,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Vec<u8>) -> io::Result<()> {
         let snapshot = Snapshot { meta: meta.clone(), data };
-        self.aside(|shared| shared.install(snapshot)).await
+        self.0.note(self.aside(|shared| shared.install(snapshot)).await)
     }
 
     async fn get_current_snapshot(
