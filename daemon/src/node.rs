@@ -14,7 +14,7 @@ use dsync_core::config::NodeConfig;
 use dsync_core::lock::Batch;
 use dsync_core::name::Name;
 use dsync_core::node::{DirectoryEntry, Hello};
-use dsync_core::raft::formation;
+use dsync_core::raft::formation::{self, PeerAnswer};
 use dsync_core::{Code, Effect, Fault};
 use tokio::time::Instant;
 
@@ -129,11 +129,17 @@ impl NodeService {
 
     /// One round: greet everyone, then act on what they said.
     pub async fn greet_round(&self) {
-        let me = self.hello_of_mine().await;
-        let answers = self.parts.greeter.round(&me).await;
+        let (me, answers) = self.greet().await;
         self.parts.nodes.merge([self.entry_of_mine()]);
         self.parts.nodes.keep(self.belonging());
         self.parts.members.step(&me, &answers).await;
+    }
+
+    async fn greet(&self) -> (Hello, Vec<PeerAnswer>) {
+        let me = self.hello_of_mine().await;
+        let members = self.parts.members.names().collect();
+        let answers = self.parts.greeter.round(&me, &members).await;
+        (me, answers)
     }
 
     /// Whom this node never forgets: the members by name, the configured nodes by address.
