@@ -248,8 +248,9 @@ impl NodeService {
                 parts.members.transfer(&to, within).await.map(AdminReply::Done)
             }
             AdminRequest::RaftReplace { node } => {
-                let answers = parts.greeter.answers();
-                parts.members.replace_named(&node, &answers).await.map(AdminReply::Done)
+                // What it said last may be from before its data was lost.
+                let (me, answers) = self.greet().await;
+                parts.members.replace_named(&node, &me, &answers).await.map(AdminReply::Done)
             }
             AdminRequest::SnapshotRead { id, offset } => {
                 let role = parts.me.config.role;

@@ -20,6 +20,7 @@ mod machine;
 mod membership;
 mod monitor;
 mod network;
+mod replace;
 pub mod runtime;
 mod service;
 pub mod snapshot;
