@@ -1,7 +1,7 @@
 //! Greets every configured node for ever: forms the cluster, fills the directory, tells who is
 //! missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ struct Inner {
     others: Vec<String>,
     nodes: Arc<Nodes>,
     slots: Mutex<BTreeMap<String, Slot>>,
+    /// Where members are that no list names: they have moved.
+    moved: Mutex<BTreeSet<String>>,
 }
 
 impl Greeter {
@@ -55,18 +57,43 @@ impl Greeter {
             others: config.cluster.clone(),
             nodes,
             slots: Mutex::new(BTreeMap::new()),
+            moved: Mutex::new(BTreeSet::new()),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Greets all configured nodes once, side by side; gives the answers of the peers.
+    /// Greets all configured nodes once, side by side, and the `members` that are elsewhere by now;
+    /// gives the answers of the peers.
     ///
     /// # Cancel safety
     /// Cancel safe: what was heard so far is kept.
-    pub async fn round(&self, me: &Hello) -> Vec<PeerAnswer> {
-        let all = self.inner.peers.iter().chain(&self.inner.others);
+    pub async fn round(&self, me: &Hello, members: &BTreeSet<String>) -> Vec<PeerAnswer> {
+        let moved = self.look_for(me, members);
+        let all = self.inner.peers.iter().chain(&self.inner.others).chain(&moved);
         join_all(all.map(|address| self.greet(address, me))).await;
         self.answers()
+    }
+
+    /// Where the directory has members that answer at no configured address: they greeted this
+    /// node from there, or another one that told.
+    fn look_for(&self, me: &Hello, members: &BTreeSet<String>) -> BTreeSet<String> {
+        let inner = &self.inner;
+        let mut before = inner.moved.lock();
+        let mut slots = inner.slots.lock();
+        let listed = || inner.peers.iter().chain(&inner.others);
+        let here: BTreeSet<&str> = listed()
+            .filter_map(|address| slots.get(address).filter(|slot| slot.error.is_none()))
+            .filter_map(|slot| slot.hello.as_ref().map(|(_, hello)| hello.node.as_str()))
+            .chain([me.node.as_str()])
+            .collect();
+        let elsewhere = members.iter().filter(|name| !here.contains(name.as_str()));
+        let known = elsewhere.filter_map(|name| inner.nodes.address_of(name));
+        let moved: BTreeSet<String> = known.filter(|a| !listed().any(|one| one == a)).collect();
+        for gone in before.difference(&moved) {
+            slots.remove(gone);
+        }
+        before.clone_from(&moved);
+        moved
     }
 
     async fn greet(&self, address: &str, me: &Hello) {
@@ -96,7 +123,7 @@ impl Greeter {
     ) -> Result<(PeerConnection, Hello), String> {
         let inner = &self.inner;
         let asked = async {
-            let client = if let Some(client) = open {
+            let client = if let Some(client) = open.filter(|open| !open.is_closed()) {
                 client
             } else {
                 let hail = inner.hailer.hail(Plane::Peer);
@@ -133,6 +160,7 @@ impl Greeter {
 
     /// What each peer said last, or why it said nothing.
     pub fn answers(&self) -> Vec<PeerAnswer> {
+        let moved = self.inner.moved.lock();
         let slots = self.inner.slots.lock();
         let answer = |address: &String| {
             let slot = slots.get(address);
@@ -144,11 +172,12 @@ impl Greeter {
             };
             PeerAnswer { address: address.clone(), hello }
         };
-        self.inner.peers.iter().map(answer).collect()
+        self.inner.peers.iter().chain(&*moved).map(answer).collect()
     }
 
-    /// The configured nodes as shown to an operator.
+    /// The nodes that are greeted, as shown to an operator.
     pub fn view(&self) -> Vec<PeerView> {
+        let moved = self.inner.moved.lock();
         let slots = self.inner.slots.lock();
         let view = |address: &String| {
             let slot = slots.get(address);
@@ -161,7 +190,7 @@ impl Greeter {
                 last_error: slot.and_then(|s| s.error.clone()),
             }
         };
-        self.inner.peers.iter().chain(&self.inner.others).map(view).collect()
+        self.inner.peers.iter().chain(&self.inner.others).chain(&*moved).map(view).collect()
     }
 }
 
@@ -198,7 +227,7 @@ mod tests {
         };
         let hailer = Hailer::new(&config.node_id);
         let greeter = Greeter::new(Arc::new(TcpNetwork), hailer, &config, Nodes::new());
-        let answers = greeter.round(&me).await;
+        let answers = greeter.round(&me, &BTreeSet::new()).await;
         let Decision::Wait(why) = formation::decide(&me, &answers) else { panic!("{answers:?}") };
         let reason = "connection refused: nobody listens there";
         assert!(why.ends_with(&format!("; 127.0.0.1:{free}: {reason}")), "{why}");

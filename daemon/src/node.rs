@@ -13,7 +13,7 @@ use dsync::preamble::Plane as HailPlane;
 use dsync_core::config::NodeConfig;
 use dsync_core::name::Name;
 use dsync_core::node::{DirectoryEntry, Hello};
-use dsync_core::raft::formation;
+use dsync_core::raft::formation::{self, PeerAnswer};
 use dsync_core::{Code, Effect, Fault};
 use tokio::time::Instant;
 
@@ -123,11 +123,17 @@ impl NodeService {
 
     /// One round: greet everyone, then act on what they said.
     pub async fn greet_round(&self) {
-        let me = self.hello_of_mine().await;
-        let answers = self.parts.greeter.round(&me).await;
+        let (me, answers) = self.greet().await;
         self.parts.nodes.merge([self.entry_of_mine()]);
         self.parts.nodes.keep(self.belonging());
         self.parts.raft.step(&me, &answers).await;
+    }
+
+    async fn greet(&self) -> (Hello, Vec<PeerAnswer>) {
+        let me = self.hello_of_mine().await;
+        let members = self.parts.raft.names().into_iter().collect();
+        let answers = self.parts.greeter.round(&me, &members).await;
+        (me, answers)
     }
 
     /// Whom this node never forgets: the members by name, the configured nodes by address.
@@ -230,8 +236,9 @@ impl NodeService {
                 parts.raft.transfer(&to, within).await.map(AdminReply::Done)
             }
             AdminRequest::RaftReplace { node } => {
-                let answers = parts.greeter.answers();
-                parts.raft.replace(&node, &answers).await.map(AdminReply::Done)
+                // What it said last may be from before its data was lost.
+                let (me, answers) = self.greet().await;
+                parts.raft.replace(&node, &me, &answers).await.map(AdminReply::Done)
             }
             AdminRequest::SnapshotRead { id, offset } => {
                 parts.raft.read_backup(id, offset, within).await

@@ -2,7 +2,12 @@
 //!
 //! The nodes run in this process, on loopback and real files: a snapshot every 40 entries instead
 //! of every 20 000 is a setting that `dsd` does not offer.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 
@@ -117,7 +122,8 @@ impl Local {
             let options = CallOptions { timeout: Duration::from_secs(5), ..CallOptions::default() };
             let request = AdminRequest::RaftTransfer { to: to.clone() };
             let moved = self.client().admin(request, options).await;
-            (self.leader().await == at).then_some(drop(moved))
+            drop(moved);
+            (self.leader().await == at).then_some(())
         })
         .await;
     }

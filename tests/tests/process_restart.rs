@@ -55,21 +55,6 @@ async fn five_hundred_locks_and_two_hundred_waiters_survive_a_kill_of_all_nodes(
     cluster.wait_for_convergence().await;
 }
 
-/// Waits until the members are the three nodes, `wiped` under a raft id that is not `old`.
-async fn wait_for_rejoin(cluster: &Cluster, wiped: &str, old: u64) {
-    cluster
-        .wait_until("the wiped node to vote again", async || {
-            let leader = cluster.leader().await?;
-            let views = cluster.raft().await;
-            let view = views.get(leader.at)?.as_ref()?;
-            let new = view.voters.iter().find(|(node, ..)| node == wiped).map(|(_, _, id)| *id)?;
-            let clean = view.voters.len() == 3 && view.learners.is_empty() && !view.joint;
-            let gone = !view.voters.iter().any(|(_, _, id)| *id == old);
-            (clean && gone && new != old).then_some(())
-        })
-        .await;
-}
-
 fn follower(leader: &Leader) -> usize {
     (leader.at + 1) % 3
 }
@@ -81,14 +66,12 @@ async fn a_wiped_node_votes_again_under_a_new_id_and_then_another_may_fail() {
     let held = cluster.dsctl(&acquire).await.ok();
     let leader = cluster.wait_for_leader().await;
     let wiped = follower(&leader);
-    let views = cluster.raft().await;
-    let old = views.get(wiped).and_then(|v| v.as_ref()).map(|v| v.id);
-    let old = old.unwrap_or_else(|| panic!("node {wiped} does not answer"));
+    let old = cluster.raft_id(wiped).await;
     let name = cluster.node(wiped).name.clone();
     cluster.node(wiped).kill();
     cluster.node(wiped).wipe();
     cluster.node(wiped).spawn();
-    wait_for_rejoin(&cluster, &name, old).await;
+    cluster.wait_for_rejoin(&name, old).await;
     cluster.wait_for_convergence().await;
 
     // The third node fails: the wiped one's vote is what keeps the cluster going.

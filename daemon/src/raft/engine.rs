@@ -383,9 +383,11 @@ impl<M: Machine> Engine<M> {
         *known
     }
 
-    /// Why the engine has stopped: in the words of its log if that failed.
+    /// Why the engine has stopped: in the words of its log or its machine if one of them failed.
     pub(super) fn why(&self, fatal: &impl ToString) -> String {
-        self.inner.log.failure().map_or_else(|| fatal.to_string(), |failure| failure.to_string())
+        let log = self.inner.log.failure().map(|failure| failure.to_string());
+        let failed = log.or_else(|| self.inner.shared.failed.get().cloned());
+        failed.unwrap_or_else(|| fatal.to_string())
     }
 
     /// Stops the engine; what is answered is on disk already.

@@ -59,7 +59,7 @@ pub trait Group: fmt::Debug + Send + Sync {
     /// Hands leadership to that voter.
     async fn transfer(&self, node: &str, within: Duration) -> Result<String, Fault>;
     /// Replaces the voter of that name by the node that answers under it now.
-    async fn replace(&self, node: &str, peers: &[PeerAnswer]) -> Result<String, Fault>;
+    async fn replace(&self, node: &str, me: &Hello, peers: &[PeerAnswer]) -> Result<String, Fault>;
     /// A piece of a backup.
     async fn read_backup(&self, id: u64, at: u64, within: Duration) -> Result<AdminReply, Fault>;
     /// Takes a piece of a backup in.
@@ -178,8 +178,8 @@ impl<M: Machine> Group for GroupOf<M> {
         self.members.transfer(node, within).await
     }
 
-    async fn replace(&self, node: &str, peers: &[PeerAnswer]) -> Result<String, Fault> {
-        self.members.replace_named(self.role, node, peers).await
+    async fn replace(&self, node: &str, me: &Hello, peers: &[PeerAnswer]) -> Result<String, Fault> {
+        self.members.replace_named(node, me, peers).await
     }
 
     async fn read_backup(&self, id: u64, at: u64, within: Duration) -> Result<AdminReply, Fault> {

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dsync_core::lock::At;
 use futures::{Stream, TryStreamExt};
@@ -37,17 +37,17 @@ pub trait Machine: Send + 'static {
     /// # Errors
     /// Only when the state cannot be encoded, which is a fault of the program.
     fn snapshot(&self) -> io::Result<Vec<u8>>;
-    /// Replaces the state by that of a snapshot.
+    /// Replaces the state by that of a snapshot, which covers the log up to `index`.
     ///
     /// # Errors
     /// The bytes are not a snapshot of this machine or of a version that it knows.
-    fn restore(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn restore(&mut self, index: u64, bytes: &[u8]) -> io::Result<()>;
     /// Replaces the state by that of a backup, which may be older than what clients have seen:
-    /// numbers that must never be reused go on from well above it.
+    /// numbers that must never be reused go on from well above it. The entry at `index` does it.
     ///
     /// # Errors
     /// As [`restore`](Self::restore).
-    fn restore_backup(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn restore_backup(&mut self, index: u64, bytes: &[u8]) -> io::Result<()>;
     /// Cluster time of the last entry applied.
     fn now_ms(&self) -> u64;
 }
@@ -120,11 +120,11 @@ impl<M: Machine> Replica<M> {
     fn apply(&mut self, at: At, stored: Stored<M::Command>) -> Response<M::Response> {
         match stored {
             Stored::Command(command) => Response::Command(self.machine.apply(at, command)),
-            Stored::Restore(piece) => Response::Restore(self.take(&piece)),
+            Stored::Restore(piece) => Response::Restore(self.take(at.index, &piece)),
         }
     }
 
-    fn take(&mut self, piece: &Piece) -> Result<(), String> {
+    fn take(&mut self, index: u64, piece: &Piece) -> Result<(), String> {
         if piece.offset == 0 {
             self.restoring = Restoring { id: piece.id, data: Vec::new() };
         }
@@ -138,7 +138,7 @@ impl<M: Machine> Replica<M> {
         if xxhash_rust::xxh3::xxh3_64(&data) != checksum {
             return Err("the backup was damaged on its way".to_owned());
         }
-        self.machine.restore_backup(&data).map_err(|error| error.to_string())
+        self.machine.restore_backup(index, &data).map_err(|error| error.to_string())
     }
 
     pub(super) fn snapshot(&self) -> io::Result<Vec<u8>> {
@@ -147,10 +147,10 @@ impl<M: Machine> Replica<M> {
         Ok(bytes)
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn restore(&mut self, last: Option<&LogId>, bytes: &[u8]) -> io::Result<()> {
         let (restoring, rest) = postcard::take_from_bytes(bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-        self.machine.restore(rest)?;
+        self.machine.restore(last.map_or(0, LogId::index), rest)?;
         self.restoring = restoring;
         Ok(())
     }
@@ -201,6 +201,8 @@ pub(super) struct Shared<M: Machine> {
     pub(super) seen_ms: AtomicU64,
     pub(super) applied: watch::Sender<AppliedState>,
     pub(super) snapshots: SnapshotStore,
+    /// Why this machine cannot go on, in words for an operator.
+    pub(super) failed: OnceLock<String>,
     /// Blocking work is done in place, as a simulation needs it.
     in_place: bool,
 }
@@ -215,7 +217,7 @@ impl<M: Machine> Shared<M> {
         let mut applied = AppliedState::default();
         let mut machine = Replica { machine, restoring: Restoring::default() };
         if let Some(snapshot) = snapshots.current()? {
-            machine.restore(&snapshot.data)?;
+            machine.restore(snapshot.meta.last_log_id.as_ref(), &snapshot.data)?;
             applied = AppliedState {
                 last: snapshot.meta.last_log_id,
                 membership: snapshot.meta.last_membership,
@@ -227,6 +229,7 @@ impl<M: Machine> Shared<M> {
             pending: Pending::new(),
             applied: watch::Sender::new(applied),
             snapshots,
+            failed: OnceLock::new(),
             in_place,
         }))
     }
@@ -248,11 +251,8 @@ impl<M: Machine> Shared<M> {
             }
             EntryPayload::Normal(Proposal { t_ms, nonce, data }) => {
                 let command = postcard::from_bytes(&data).map_err(|error| {
-                    // Every node would answer alike: this build is older than the log.
-                    io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        format!("log entry {} cannot be read by this version: {error}", id.index()),
-                    )
+                    // To leave it out would give this node a state of its own.
+                    io::Error::new(io::ErrorKind::InvalidData, unreadable(id.index(), &error))
                 })?;
                 let term = id.committed_leader_id().term;
                 let response = machine.apply(At { index: id.index(), term, t_ms }, command);
@@ -273,7 +273,22 @@ impl<M: Machine> Shared<M> {
     }
 }
 
+fn unreadable(index: u64, error: &postcard::Error) -> String {
+    format!(
+        "log entry {index} cannot be read by this version of dsd ({error}): a later one wrote it. \
+         Start that version on this node. If no later one was ever started, move this node's data \
+         directory away and start it again: it copies the state from the others"
+    )
+}
+
 impl<M: Machine> Shared<M> {
+    /// Remembers why the machine stops: openraft tells it in words of its own.
+    fn note<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| {
+            self.failed.get_or_init(|| error.to_string());
+        })
+    }
+
     fn take_snapshot(&self) -> io::Result<Snapshot> {
         let snapshot = {
             let machine = self.machine.lock();
@@ -289,7 +304,7 @@ impl<M: Machine> Shared<M> {
     fn install(&self, snapshot: Snapshot) -> io::Result<()> {
         self.snapshots.save(&snapshot)?;
         let mut machine = self.machine.lock();
-        machine.restore(&snapshot.data)?;
+        machine.restore(snapshot.meta.last_log_id.as_ref(), &snapshot.data)?;
         self.saw_time(machine.machine.now_ms());
         self.applied.send_replace(AppliedState {
             last: snapshot.meta.last_log_id,
@@ -351,7 +366,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
-            self.0.apply_one(entry)?;
+            self.0.note(self.0.apply_one(entry))?;
             if let Some(responder) = responder {
                 responder.send(());
             }
@@ -365,7 +380,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Vec<u8>) -> io::Result<()> {
         let snapshot = Snapshot { meta: meta.clone(), data };
-        self.aside(|shared| shared.install(snapshot)).await
+        self.0.note(self.aside(|shared| shared.install(snapshot)).await)
     }
 
     async fn get_current_snapshot(

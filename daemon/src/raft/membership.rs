@@ -3,13 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dsync_core::node::{ClusterId, Hello, RaftId, Role};
+use dsync_core::node::{ClusterId, Hello, RaftId};
 use dsync_core::raft::formation::{self, Decision, PeerAnswer};
 use dsync_core::{Code, Fault};
-use openraft::ChangeMembers;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -17,12 +15,11 @@ use tracing::Instrument as _;
 use super::engine::Engine;
 use super::identity::Identity;
 use super::machine::Machine;
+use super::replace::{Mending, mend, replace};
 use super::types::RaftNode;
 
 /// A voter that answered so recently is alive: nobody takes its place.
 const ALIVE: Duration = Duration::from_secs(3);
-/// Longest time for a new member to catch up with the log.
-const CATCH_UP: Duration = Duration::from_secs(120);
 /// Pause after a replacement that did not succeed.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
@@ -33,13 +30,14 @@ pub struct Members<M: Machine> {
     identity: Arc<Mutex<Identity>>,
     seed: u64,
     said: Mutex<String>,
-    replacing: Arc<AtomicBool>,
+    /// Held by whoever changes the membership: one change at a time.
+    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<M: Machine> Members<M> {
     /// `seed` makes the id of a cluster that this node forms.
     pub fn new(engine: Engine<M>, identity: Arc<Mutex<Identity>>, seed: u64) -> Self {
-        Self { engine, identity, seed, said: Mutex::new(String::new()), replacing: Arc::default() }
+        Self { engine, identity, seed, said: Mutex::new(String::new()), changing: Arc::default() }
     }
 
     /// True once the log holds a membership.
@@ -67,7 +65,7 @@ impl<M: Machine> Members<M> {
     pub async fn step(&self, me: &Hello, peers: &[PeerAnswer]) {
         if self.initialized().await {
             self.say(String::new());
-            self.replace_wiped(me.role, peers);
+            self.mend(me, peers);
             return;
         }
         match formation::decide(me, peers) {
@@ -99,40 +97,46 @@ impl<M: Machine> Members<M> {
         }
     }
 
-    /// On the leader: a voter whose node comes back empty is replaced by its new self, one at a
-    /// time and beside the greetings, which must go on.
-    fn replace_wiped(&self, role: Role, peers: &[PeerAnswer]) {
+    /// On the leader: finishes what another leader began, and replaces a voter whose node comes back
+    /// empty by its new self; one at a time and beside the greetings, which must go on.
+    fn mend(&self, me: &Hello, peers: &[PeerAnswer]) {
         let leads = self.engine.leader_time().is_some() && self.engine.quorum_lost_for().is_none();
-        if !leads || self.replacing.load(Ordering::Relaxed) {
+        if !leads {
             return;
         }
-        let wiped = self.wiped(role, peers);
-        let Some((old, hello)) = wiped.into_iter().find(|(old, _)| !self.is_alive(*old)) else {
-            return;
-        };
-        self.replacing.store(true, Ordering::Relaxed);
-        let (engine, hello) = (self.engine.clone(), hello.clone());
-        let replacing = Arc::clone(&self.replacing);
+        let Ok(turn) = Arc::clone(&self.changing).try_lock_owned() else { return };
+        let Some(what) = self.to_mend(me, peers) else { return };
+        let engine = self.engine.clone();
         let work = async move {
-            match replace(&engine, old, &hello).await {
+            match mend(&engine, &what).await {
                 Ok(text) => tracing::warn!("{text}"),
                 Err(fault) => {
-                    tracing::warn!(node = %hello.node, %fault, "cannot replace the wiped node yet");
+                    tracing::warn!(%fault, "cannot {what} yet");
                     tokio::time::sleep(TRY_AGAIN).await;
                 }
             }
-            replacing.store(false, Ordering::Relaxed);
+            drop(turn);
         };
         tokio::spawn(work.in_current_span());
     }
 
-    /// Voters whose node answers under another raft id and can take this cluster's log in.
-    fn wiped<'a>(&self, role: Role, peers: &'a [PeerAnswer]) -> Vec<(RaftId, &'a Hello)> {
-        let mine = self.engine.transport().cluster();
-        let mut wiped = formation::wiped(role, &self.members(), peers);
+    fn to_mend(&self, me: &Hello, peers: &[PeerAnswer]) -> Option<Mending> {
+        let membership = self.engine.metrics().membership_config;
+        // Nobody else finishes it: openraft leaves that to the leader that began.
+        if let [_, .., voters] = membership.membership().get_joint_config().as_slice() {
+            return Some(Mending::Finish(voters.clone()));
+        }
+        let members = self.members();
+        let answered = peers.iter().filter_map(|p| p.hello.as_ref().ok());
+        let ghosts = formation::left_over(&members, answered.chain([me]));
+        if !ghosts.is_empty() {
+            return Some(Mending::Remove(ghosts));
+        }
+        let mut wiped = formation::wiped(me.role, &members, peers);
         // One that belongs elsewhere would refuse every call, and stay a learner for ever.
-        wiped.retain(|(_, hello)| hello.cluster.is_none() || hello.cluster == mine);
-        wiped
+        wiped.retain(|(_, hello)| hello.cluster.is_none() || hello.cluster == me.cluster);
+        let dead = wiped.into_iter().find(|(old, _)| !self.is_alive(*old));
+        dead.map(|(old, hello)| Mending::Replace(old, Box::new(hello.clone())))
     }
 
     fn is_alive(&self, id: RaftId) -> bool {
@@ -162,49 +166,77 @@ impl<M: Machine> Members<M> {
             .collect()
     }
 
+    /// The voter of that name.
+    fn voter(&self, node: &str) -> Result<RaftId, Fault> {
+        let voters = self.voters();
+        voters.iter().find(|(_, n)| n.node == node).map(|(id, _)| *id).ok_or_else(|| {
+            // Not in the order of raft ids, which mean nothing to people.
+            let names: BTreeSet<&str> = voters.values().map(|n| n.node.as_str()).collect();
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            Fault::new(Code::NotFound, format!("{node:?} is not a voter; the voters are {names}"))
+        })
+    }
+
     /// Replaces the voter of that name by the node that answers under it now.
     ///
     /// # Errors
-    /// `NotFound`: no voter of that name; `Conflict`: it has its data, or is not a new self of that
-    /// voter; `Unavailable`: it does not answer, its former self did a moment ago, or it did not
-    /// catch up in time.
+    /// `NotFound`: no voter of that name; `Conflict`: it has its data, or that of another cluster;
+    /// `Unavailable`: it does not answer, or did not catch up in time.
+    ///
+    /// # Cancel safety
+    /// Once begun it goes on without the caller.
     pub async fn replace_named(
         &self,
-        role: Role,
         node: &str,
+        me: &Hello,
         peers: &[PeerAnswer],
     ) -> Result<String, Fault> {
-        let voters = self.voters();
-        let Some((old, _)) = voters.iter().find(|(_, n)| n.node == node) else {
-            let names: Vec<&str> = voters.values().map(|n| n.node.as_str()).collect();
-            return Err(Fault::new(
-                Code::NotFound,
-                format!("{node:?} is not a voter; the voters are {}", names.join(", ")),
-            ));
-        };
+        let before = self.voter(node)?;
         let hello = peers
             .iter()
             .filter_map(|p| p.hello.as_ref().ok())
-            .find(|h| h.node.as_str() == node)
-            .ok_or_else(|| Fault::unavailable(format!("{node} does not answer the leader")))?;
-        if hello.raft_id == *old {
-            return Err(Fault::new(
-                Code::Conflict,
-                format!("{node} still has its data (raft id {old:016x}): nothing to replace"),
+            .chain([me])
+            .find(|h| h.node.as_str() == node && h.role == me.role)
+            .ok_or_else(|| Fault {
+                // An operator wants to know at once, and starts it before trying again.
+                retryable: false,
+                ..Fault::unavailable(format!("{node} does not answer the leader"))
+            })?;
+        let conflict = |why: String| Err(Fault::new(Code::Conflict, why));
+        if hello.raft_id == before {
+            return conflict(format!(
+                "{node} still has its data (raft id {before:016x}): nothing to replace"
             ));
         }
-        let wiped = self.wiped(role, peers);
-        let Some((old, hello)) = wiped.into_iter().find(|(id, _)| id == old) else {
-            return Err(Fault::new(Code::Conflict, no_new_self(role, hello)));
-        };
-        if self.is_alive(old) {
+        if let Some(other) = hello.cluster.filter(|cluster| Some(*cluster) != me.cluster) {
+            return conflict(format!(
+                "{node} at {} has data of its own, of cluster {other}, and cannot take its former \
+                 self's place: stop it, move its DATA_DIR away and start it again, then it joins \
+                 by itself",
+                hello.address
+            ));
+        }
+        if self.is_alive(before) {
             return Err(Fault::unavailable(format!(
-                "{node} answered under its raft id {old:016x} within the last {} s: nobody takes \
-                 its place while it is alive",
+                "{node} answered under its raft id {before:016x} within the last {} s: nobody \
+                 takes its place while it is alive",
                 ALIVE.as_secs()
             )));
         }
-        replace(&self.engine, old, hello).await
+        let turn = Arc::clone(&self.changing).lock_owned().await;
+        let old = self.voter(node)?;
+        if old == hello.raft_id {
+            // The leader did it by itself meanwhile.
+            return Ok(format!("{node} votes again under a new raft id {old:016x}"));
+        }
+        let (engine, hello) = (self.engine.clone(), hello.clone());
+        let work = async move {
+            let done = replace(&engine, old, &hello).await;
+            drop(turn);
+            done
+        };
+        let done = tokio::spawn(work.in_current_span()).await;
+        done.map_err(|error| Fault::new(Code::Internal, format!("replacing {node}: {error}")))?
     }
 
     /// Hands leadership to that voter.
@@ -212,14 +244,7 @@ impl<M: Machine> Members<M> {
     /// # Errors
     /// `NotFound`: no voter of that name; `Unavailable`: it did not take over in time.
     pub async fn transfer(&self, node: &str, within: Duration) -> Result<String, Fault> {
-        let voters = self.voters();
-        let Some(to) = voters.iter().find(|(_, n)| n.node == node).map(|(id, _)| *id) else {
-            let names: Vec<&str> = voters.values().map(|n| n.node.as_str()).collect();
-            return Err(Fault::new(
-                Code::NotFound,
-                format!("{node:?} is not a voter; the voters are {}", names.join(", ")),
-            ));
-        };
+        let to = self.voter(node)?;
         let raft = self.engine.raft();
         raft.trigger().transfer_leader(to).await.map_err(|e| Fault::unavailable(e.to_string()))?;
         let until = Instant::now() + within;
@@ -290,79 +315,13 @@ fn announce(cluster: ClusterId, members: &BTreeMap<RaftId, RaftNode>) {
     }
 }
 
-fn members_of<M: Machine>(engine: &Engine<M>) -> formation::Members {
+pub(super) fn members_of<M: Machine>(engine: &Engine<M>) -> formation::Members {
     let membership = engine.metrics().membership_config;
     let membership = membership.membership();
     let name = |id: RaftId| Some((id, membership.get_node(&id)?.node.clone()));
     formation::Members {
         voters: membership.voter_ids().filter_map(name).collect(),
         learners: membership.learner_ids().filter_map(name).collect(),
-    }
-}
-
-/// Takes the new self of a voter in, lets it catch up, and then lets it vote instead of the old.
-async fn replace<M: Machine>(
-    engine: &Engine<M>,
-    old: RaftId,
-    hello: &Hello,
-) -> Result<String, Fault> {
-    let raft = engine.raft();
-    let node = RaftNode { node: hello.node.to_string(), address: hello.address.clone() };
-    let (from, to) = (format!("{old:016x}"), format!("{:016x}", hello.raft_id));
-    tracing::warn!(node = %hello.node, from, to, "a member lost its data: it joins anew");
-    let failed = |error: String| Fault::unavailable(format!("replacing {}: {error}", hello.node));
-    let late = || failed(format!("it did not catch up within {} s", CATCH_UP.as_secs()));
-    let until = Instant::now() + CATCH_UP;
-    tokio::time::timeout_at(until, raft.add_learner(hello.raft_id, node, true))
-        .await
-        .map_err(|_| late())?
-        .map_err(|error| failed(error.to_string()))?;
-    // openraft calls a learner caught up that is some thousand entries behind.
-    let wanted = engine.metrics().last_log_index.unwrap_or(0);
-    while matched(engine, hello.raft_id) < wanted {
-        if engine.leader_time().is_none() {
-            let why = "this node no longer leads; the next leader goes on with it by itself";
-            return Err(failed(why.to_owned()));
-        }
-        if Instant::now() >= until {
-            return Err(late());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let members = members_of(engine);
-    let mut voters: BTreeSet<RaftId> = members.voters.keys().copied().collect();
-    voters.remove(&old);
-    voters.insert(hello.raft_id);
-    let change = raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false);
-    change.await.map_err(|error| failed(error.to_string()))?;
-    let ghosts = formation::ghosts(&members_of(engine), hello.node.as_str(), hello.raft_id);
-    if !ghosts.is_empty() {
-        let change = raft.change_membership(ChangeMembers::RemoveNodes(ghosts), false);
-        change.await.map_err(|error| failed(error.to_string()))?;
-    }
-    Ok(format!("{} votes again under a new raft id {to}", hello.node))
-}
-
-/// The last index that a member is known to have.
-fn matched<M: Machine>(engine: &Engine<M>, id: RaftId) -> u64 {
-    let metrics = engine.metrics();
-    let of_member = metrics.replication.as_ref().and_then(|r| r.get(&id)).and_then(Option::as_ref);
-    of_member.map_or(0, openraft::LogId::index)
-}
-
-/// Why the node that answers under a voter's name cannot take that voter's place.
-fn no_new_self(role: Role, hello: &Hello) -> String {
-    let Hello { node, address, .. } = hello;
-    let fix = "stop it, move its data directory away and start it again, then it joins by itself";
-    match hello.cluster {
-        _ if hello.role != role => {
-            format!("{node} at {address} is a {} node, not a {role} node", hello.role)
-        }
-        Some(cluster) => format!(
-            "{node} at {address} has data of its own, of cluster {cluster}, and cannot take its \
-             former self's place: {fix}"
-        ),
-        None => format!("{node} at {address} cannot take its former self's place: {fix}"),
     }
 }
 

@@ -22,6 +22,7 @@ mod membership;
 mod monitor;
 mod network;
 mod numbers;
+mod replace;
 pub mod runtime;
 mod service;
 pub mod snapshot;

@@ -200,6 +200,29 @@ impl Cluster {
         }
     }
 
+    /// Waits until every node votes once, `wiped` under a raft id that is not `old`, and no former
+    /// self of any is left.
+    pub async fn wait_for_rejoin(&self, wiped: &str, old: u64) {
+        self.wait_until("the wiped node to vote again", async || {
+            let leader = self.leader().await?;
+            let views = self.raft().await;
+            let view = views.get(leader.at)?.as_ref()?;
+            let new = view.voters.iter().find(|(node, ..)| node == wiped).map(|(_, _, id)| *id)?;
+            let all = view.voters.len() == self.nodes.len();
+            let clean = all && view.learners.is_empty() && !view.joint;
+            let gone = !view.voters.iter().any(|(_, _, id)| *id == old);
+            (clean && gone && new != old).then_some(())
+        })
+        .await;
+    }
+
+    /// Raft id of the node of that place, which must be running.
+    pub async fn raft_id(&self, at: usize) -> u64 {
+        let views = self.raft().await;
+        let id = views.get(at).and_then(|view| view.as_ref()).map(|view| view.id);
+        id.unwrap_or_else(|| panic!("node {at} does not answer"))
+    }
+
     /// Kills every node as `kill -9` does.
     pub fn kill_all(&mut self) {
         for node in &mut self.nodes {

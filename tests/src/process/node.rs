@@ -168,6 +168,24 @@ impl Node {
         all.lines().skip(skip).collect::<Vec<_>>().join("\n")
     }
 
+    /// Changes its `.env` file, which it reads at its next start.
+    pub fn edit(&self, from: &str, to: &str) {
+        let lines = fs::read_to_string(&self.env_file).expect("the test's folder is readable");
+        assert!(lines.contains(from), "{} has no {from}: {lines}", self.env_file.display());
+        fs::write(&self.env_file, lines.replace(from, to)).expect("the test's folder is writable");
+    }
+
+    /// Moves a node that does not run and is not proxied to another port.
+    pub fn move_to(&mut self, port: u16) {
+        assert!(!self.is_running(), "{} runs: stop it before moving it", self.name);
+        let there = format!("127.0.0.1:{port}");
+        self.edit(&format!("NODE_ADVERTISE={}", self.listen), &format!("NODE_ADVERTISE={there}"));
+        let old = self.listen.rsplit(':').next().unwrap_or_default().to_owned();
+        self.edit(&format!("NODE_PORT={old}\n"), &format!("NODE_PORT={port}\n"));
+        self.listen.clone_from(&there);
+        self.advertise = there;
+    }
+
     /// Deletes the data directory of a node that does not run.
     pub fn wipe(&mut self) {
         assert!(!self.is_running(), "{} runs: stop it before wiping it", self.name);

@@ -188,23 +188,30 @@ impl LockState {
         self.metrics.waiters.set(level(counts.tickets));
     }
 
-    /// Puts another state in place of this one; who waits goes on waiting, or has an answer.
-    fn replace(&mut self, machine: LockMachine) {
+    /// Puts the state as of log index `index` in place of this one; who waits goes on waiting, or
+    /// has an answer.
+    fn replace(&mut self, index: u64, machine: LockMachine) {
         self.machine = machine;
-        // What happened before is not known event by event: watchers begin anew.
-        let index = self.machine.index().max(*self.applied.borrow());
+        // What happened up to there is not known event by event: watchers begin anew. The machine's
+        // own index tells only of commands: it is 0 in a backup.
+        let index = index.max(*self.applied.borrow());
         self.applied.send_replace(index);
         self.events.clear();
         self.watching = Watchers::default();
         self.events_from = index + 1;
         self.deadline.send_replace(self.machine.next_deadline());
         for (key, waiters) in std::mem::take(&mut self.waiting) {
-            if let Lookup::Done(outcome) = self.machine.lookup(&key) {
-                for waiter in waiters {
-                    drop(waiter.send(outcome.clone()));
+            match self.machine.lookup(&key) {
+                Lookup::Pending { .. } => {
+                    self.waiting.insert(key, waiters);
                 }
-            } else {
-                self.waiting.insert(key, waiters);
+                Lookup::Done(outcome) => {
+                    for waiter in waiters {
+                        drop(waiter.send(outcome.clone()));
+                    }
+                }
+                // This state has not heard of the request: dropped, its waiters learn that at once.
+                Lookup::Unknown => {}
             }
         }
     }
@@ -230,15 +237,15 @@ impl Machine for LockState {
         postcard::to_stdvec(&self.machine.snapshot_ref()).map_err(io::Error::other)
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.replace(LockMachine::restore(read_snapshot(bytes)?).map_err(io::Error::other)?);
+    fn restore(&mut self, index: u64, bytes: &[u8]) -> io::Result<()> {
+        self.replace(index, LockMachine::restore(read_snapshot(bytes)?).map_err(io::Error::other)?);
         Ok(())
     }
 
-    fn restore_backup(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn restore_backup(&mut self, index: u64, bytes: &[u8]) -> io::Result<()> {
         let backup = read_snapshot(bytes)?;
         let snapshot = backup.restored_from_backup(&self.machine).map_err(io::Error::other)?;
-        self.replace(LockMachine::restore(snapshot).map_err(io::Error::other)?);
+        self.replace(index, LockMachine::restore(snapshot).map_err(io::Error::other)?);
         Ok(())
     }
 

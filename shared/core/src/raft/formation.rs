@@ -114,6 +114,17 @@ pub fn ghosts(members: &Members, node: &str, kept: RaftId) -> BTreeSet<RaftId> {
     of_node.map(|(id, _)| *id).collect()
 }
 
+/// Learners that are former selves of a node whose present self votes: a leader died before it
+/// removed them.
+pub fn left_over<'a>(
+    members: &Members,
+    answered: impl IntoIterator<Item = &'a Hello>,
+) -> BTreeSet<RaftId> {
+    let votes = |hello: &&Hello| members.voters.contains_key(&hello.raft_id);
+    let voters = answered.into_iter().filter(votes);
+    voters.flat_map(|hello| ghosts(members, hello.node.as_str(), hello.raft_id)).collect()
+}
+
 fn initialized(role: Role, peers: &[PeerAnswer]) -> Option<String> {
     peers
         .iter()
@@ -263,6 +274,12 @@ mod tests {
         members.learners = named(&[(20, "b"), (21, "b"), (30, "c")]);
         assert_eq!(found(&members, of(20, true)), [2], "half way");
         assert_eq!(ghosts(&members, "b", 20), BTreeSet::from([21]));
+        // Removed only once its present self votes.
+        let mut now = hello("b", &ALL);
+        now.raft_id = 20;
+        assert_eq!(left_over(&members, [&now]), BTreeSet::new());
+        members.voters = BTreeMap::from([(20, "b".to_owned())]);
+        assert_eq!(left_over(&members, [&now]), BTreeSet::from([21]));
     }
 
     #[test]
