@@ -385,11 +385,11 @@ async fn a_node_that_is_known_through_another_one_is_a_target() {
 async fn a_request_is_not_handed_on_for_ever() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.wait_for_leader().await;
-    let follower = cluster.nodes.get((leader.at + 1) % 3).unwrap();
+    let follower = cluster.nodes.get((leader.at + 1) % 3).map(|node| node.listen.clone()).unwrap();
     let target = cluster.nodes.get(leader.at).map(|node| node.name.clone());
     let (id, version) = ("stranger".to_owned(), "0.1.0".to_owned());
     let hail = Hail { plane: Plane::Forward, id, version, auth: None };
-    let node = NodeConnection::open(&net(), &follower.listen, &hail, WITHIN).await.unwrap();
+    let node = NodeConnection::open(&net(), &follower, &hail, WITHIN).await.unwrap();
     let sessions = || LockRequest::Sessions { after: dsync_core::lock::SessionId(0), limit: 10 };
     for hops in [0, HOPS_MAX - 1] {
         let head = Head { request_id: 1, hops, target: target.clone() };

@@ -72,7 +72,7 @@ impl Fs for Watched {
 #[tokio::test]
 async fn snapshots_are_written_and_read_beside_the_runtime() {
     let fs = Arc::new(Watched::default());
-    let disk: Arc<dyn Fs> = Arc::clone(&fs) as _;
+    let disk: Arc<dyn Fs> = fs.clone();
     let snapshots = SnapshotStore::open(disk, Path::new("/data/snapshots")).unwrap();
     let mut machine = StateMachine(Shared::open(Nothing, snapshots, false).unwrap());
     fs.on.lock().clear();
