@@ -9,6 +9,7 @@ use dsync::codec::{FRAME_MAX_CLIENT, FRAME_MAX_PEER};
 use dsync::net::Stream;
 use dsync::preamble::{Hail, Plane, Refusal};
 use dsync::transport::Pace;
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::accept::Shared;
@@ -45,7 +46,16 @@ pub(super) async fn connect<N: NodeHandler, P: PeerHandler>(
         Plane::Forward | Plane::Peer | Plane::Bulk => None,
     };
     let pace = Pace { write_stall: limits.write_stall, idle };
-    let ended = serve_plane(shared, Link { stream, leftover, pace }, &caller).await;
+    let _open = Gauge::up(match plane {
+        Plane::Client | Plane::Forward => &shared.counters.clients,
+        Plane::Peer | Plane::Bulk => &shared.counters.peers,
+    });
+    let mut link = Link { stream, leftover, pace };
+    let ended = match first_bytes(shared, &mut link).await {
+        Ok(true) => serve_plane(shared, link, &caller).await,
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
     note_end(&shared.counters, &caller, ended);
     drop(seat);
 }
@@ -104,6 +114,31 @@ fn sit_down<N, P>(shared: &Shared<N, P>, plane: Plane) -> Result<OwnedSemaphoreP
     })
 }
 
+/// Waits for the first bytes after the greeting; false when a stop comes before.
+///
+/// Until there are some a connection costs hardly more than its socket: what serves it is made for
+/// the first request.
+async fn first_bytes<N, P>(shared: &Shared<N, P>, link: &mut Link) -> io::Result<bool> {
+    let Link { stream, leftover, pace } = link;
+    if !leftover.is_empty() {
+        return Ok(true);
+    }
+    let idle = async {
+        match pace.idle {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        read = stream.read_buf(leftover) => match read? {
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer has closed")),
+            _ => Ok(true),
+        },
+        () = idle => Err(io::Error::new(io::ErrorKind::TimedOut, "no message since the greeting")),
+        () = shared.stop.cancelled() => Ok(false),
+    }
+}
+
 async fn serve_plane<N: NodeHandler, P: PeerHandler>(
     shared: &Shared<N, P>,
     link: Link,
@@ -115,12 +150,10 @@ async fn serve_plane<N: NodeHandler, P: PeerHandler>(
         identity: Arc::clone(&shared.identity),
         counters: Arc::clone(counters),
     };
-    let (frame_max, in_flight, open) = match caller.plane {
-        Plane::Client => (FRAME_MAX_CLIENT, limits.in_flight_client, &counters.clients),
-        Plane::Forward => (FRAME_MAX_PEER, limits.in_flight_peer, &counters.clients),
-        Plane::Peer | Plane::Bulk => (FRAME_MAX_PEER, limits.in_flight_peer, &counters.peers),
+    let (frame_max, in_flight) = match caller.plane {
+        Plane::Client => (FRAME_MAX_CLIENT, limits.in_flight_client),
+        Plane::Forward | Plane::Peer | Plane::Bulk => (FRAME_MAX_PEER, limits.in_flight_peer),
     };
-    let _open = Gauge::up(open);
     let room = serve::Room { frame_max, in_flight, drain: limits.drain };
     match caller.plane {
         Plane::Client | Plane::Forward => {

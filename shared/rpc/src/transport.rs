@@ -4,8 +4,8 @@
 //!   is gone; on a clean end it would let them run on.
 //! - A flush waits for one turn of the scheduler, so that replies which become ready together leave
 //!   in one write.
-//! - Nothing is read while [`Gate`] says that enough is in flight: a client that asks faster than
-//!   it reads is held back by TCP and not by our memory.
+//! - Nothing is read while [`Gate`] says that enough is in flight, or while enough waits to be
+//!   written: a client that asks faster than it reads is held back by TCP and not by our memory.
 //! - A peer that accepts no byte for [`Pace::write_stall`] or sends no message for
 //!   [`Pace::idle`] loses its connection.
 
@@ -14,7 +14,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -27,8 +27,11 @@ use tokio_util::codec::{Decoder, Encoder, Framed, FramedParts};
 use crate::codec::Inbound;
 use crate::net::Stream;
 
-/// Bytes collected before a write, and read at once.
+/// Bytes collected before a write.
 const BUFFER: usize = 64 * 1024;
+/// What a buffer begins with, and grows from when there is more to read or write at once: most
+/// connections never need it.
+const BUFFER_AT_FIRST: usize = 8 * 1024;
 
 /// How long a connection may make no progress.
 #[derive(Debug, Clone, Copy)]
@@ -137,6 +140,8 @@ pub struct Transport<C, Out> {
     flush: Flush,
     answer: Option<Out>,
     idle: Option<Idle>,
+    /// Whoever would read, once enough is written.
+    held: Option<Waker>,
     ended: bool,
 }
 
@@ -159,8 +164,8 @@ impl<C, Out> Transport<C, Out> {
     {
         let mut parts = FramedParts::new::<Out>(Paced::new(stream, pace.write_stall), codec);
         parts.read_buf = leftover;
-        parts.read_buf.reserve(BUFFER);
-        parts.write_buf.reserve(BUFFER);
+        parts.read_buf.reserve(BUFFER_AT_FIRST);
+        parts.write_buf.reserve(BUFFER_AT_FIRST);
         let mut framed = Framed::from_parts(parts);
         framed.set_backpressure_boundary(BUFFER);
         Self {
@@ -170,6 +175,7 @@ impl<C, Out> Transport<C, Out> {
             flush: Flush::Clean,
             answer: None,
             idle: pace.idle.map(Idle::new),
+            held: None,
             ended: false,
         }
     }
@@ -205,6 +211,12 @@ where
             }
             if let Some(gate) = &this.gate {
                 ready!(gate.poll_open(cx));
+                // Who does not read replies is not read from: else as many again would pile up
+                // behind those that wait.
+                if this.framed.write_buffer().len() >= BUFFER {
+                    this.held = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
             }
             match Pin::new(&mut this.framed).poll_next(cx) {
                 Poll::Ready(Some(Ok(Inbound::Answer(answer)))) => this.answer = Some(answer),
@@ -240,6 +252,15 @@ impl<C, Out> Transport<C, Out> {
             self.flush = Flush::Due;
         }
     }
+
+    /// After a write, however far it came: there may be room for more replies now.
+    fn let_read(&mut self) {
+        if self.framed.write_buffer().len() < BUFFER
+            && let Some(held) = self.held.take()
+        {
+            held.wake();
+        }
+    }
 }
 
 impl<C, Out> Sink<Out> for Transport<C, Out>
@@ -249,7 +270,9 @@ where
     type Error = io::Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.framed).poll_ready(cx)
+        let ready = Pin::new(&mut self.framed).poll_ready(cx);
+        self.let_read();
+        ready
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Out) -> io::Result<()> {
@@ -270,7 +293,9 @@ where
             Flush::Deferred(turn) if turn == now => return Poll::Pending,
             Flush::Deferred(_) => self.flush = Flush::Running,
         }
-        ready!(Pin::new(&mut self.framed).poll_flush(cx))?;
+        let flushed = Pin::new(&mut self.framed).poll_flush(cx);
+        self.let_read();
+        ready!(flushed)?;
         self.flush = Flush::Clean;
         Poll::Ready(Ok(()))
     }
