@@ -123,11 +123,13 @@ async fn watch(
         tokio::select! {
             status = child.wait() => {
                 let status = status?;
-                return match ending {
-                    Ending::No => Ok(child::exit_of(status)),
-                    // Stdout was the command's.
-                    Ending::Asked(_) | Ending::Killed => Err(lost(&kept).on_stderr()),
-                };
+                if ending == Ending::No {
+                    return Ok(child::exit_of(status));
+                }
+                // What the command started may have stayed deaf to TERM, or been told nothing of it.
+                child.kill_rest();
+                // Stdout was the command's.
+                return Err(lost(&kept).on_stderr());
             }
             signal = signals.next() => child.signal(signal),
             () = keeper.changed() => {}
