@@ -103,7 +103,9 @@ impl Ctx {
         target: Option<String>,
     ) -> Result<Answer<AdminReply>> {
         let options = self.options(self.left(), target);
-        self.outcome(self.client().admin(request, options).await)
+        // Nodes remember the names of lock requests alone.
+        let answer = self.outcome(self.client().admin(request, options).await);
+        answer.map_err(Failure::once_only)
     }
 
     /// Turns a fault, ours or the node's, into a failure that names the request.

@@ -34,7 +34,8 @@ pub(super) async fn run(args: Run, ctx: &Ctx) -> Result<Exit> {
     let ask = ask(&args, ctx)?;
     ctx.extend(ask.wait);
     let mut signals = Signals::forwarded()?;
-    let held = take(ctx, &ask, &mut signals).await?;
+    // Its request has a name that --request-id does not give.
+    let held = take(ctx, &ask, &mut signals).await.map_err(Failure::once_only)?;
     let started = child::start(&args.command, &variables(&held, &ask.owner), !args.foreground);
     let result = match started {
         Ok(child) => watch(ctx, &held, child, args.grace, &mut signals).await,
