@@ -13,7 +13,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_name = "HOST:PORT,…")]
     pub(crate) endpoints: Vec<String>,
     /// Node files to take endpoints and the expected nodes from [env: DSCTL_ENV_FILE]
-    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "FILE,…", hide_short_help = true)]
     pub(crate) env_file: Vec<String>,
     /// A cluster named by `dsctl context add` [env: DSCTL_CONTEXT]
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]

@@ -284,7 +284,8 @@ mod tests {
         let crate::args::Command::Lock(crate::args::Lock::Run(args)) = parsed.command else {
             panic!("not lock run")
         };
-        let settings = crate::settings::Settings::resolve(&parsed.global, &|_| None).unwrap();
+        let way = crate::settings::Way::Cluster;
+        let settings = crate::settings::Settings::resolve(&parsed.global, &|_| None, way).unwrap();
         let out = crate::output::Output::new(settings.output, settings.style);
         ask(&args, &Ctx::new(settings, out))
     }
