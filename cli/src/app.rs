@@ -1,28 +1,29 @@
 //! From arguments to an exit code.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser as _, error::ContextKind};
 
-use crate::args::{Cli, Format};
+use crate::args::Cli;
 use crate::commands::{self, Ctx};
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::output::{Output, Style};
-use crate::settings::{Settings, format_of_raw, process_vars};
+use crate::output::Output;
+use crate::settings::{Settings, format_of_raw, process_vars, style_of_raw};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
     let raw: Vec<_> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&raw) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, format_of_raw(&raw, &process_vars)).into(),
+        Err(error) => return usage(&error, &early_output(&raw)).into(),
     };
-    let settings = match Settings::resolve(&cli.global, &process_vars) {
+    let settings = match Settings::resolve(&cli.global, &process_vars, cli.command.way()) {
         Ok(settings) => settings,
         Err(failure) => {
-            plain_output(format_of_raw(&raw, &process_vars)).failure(&failure);
+            early_output(&raw).failure(&failure);
             return failure.exit.into();
         }
     };
@@ -37,17 +38,15 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// An output for what happens before the settings are known.
-fn plain_output(format: Format) -> Output {
-    let no_color = process_vars("NO_COLOR").is_some();
-    Output::new(format, Style { no_color, ..Style::default() })
+fn early_output(raw: &[OsString]) -> Output {
+    Output::new(format_of_raw(raw, &process_vars), style_of_raw(raw, &process_vars))
 }
 
 /// Characters of one word in a message about wrong use.
 const WORD_SHOWN: usize = 100;
 
 /// Help and version are a success; everything else that clap refuses is a usage error.
-fn usage(error: &clap::Error, format: Format) -> Exit {
-    let out = plain_output(format);
+fn usage(error: &clap::Error, out: &Output) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match out.styled(&error.render()) {
             Ok(()) => Exit::Done,

@@ -17,9 +17,12 @@ pub(crate) struct Failure {
     pub(crate) name: Option<&'static str>,
     /// Not on stdout in any format: it belongs to a child.
     pub(crate) stderr: bool,
-    /// The request to repeat, when its effect is unknown.
+    /// The request. When its effect is unknown: only one whose repetition has no second effect.
     pub(crate) request_id: Option<u128>,
 }
+
+/// What can be done about a request whose effect is unknown and that has no name to repeat it by.
+const LOOK_FIRST: &str = "look what became of it before you repeat it";
 
 /// What a command gives back.
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
@@ -77,6 +80,16 @@ impl Failure {
         self
     }
 
+    /// A request that no node knows again: when its effect is unknown, a repetition may be a second one.
+    #[must_use]
+    pub(crate) fn once_only(mut self) -> Self {
+        if self.fault.effect == Effect::Unknown {
+            self.request_id = None;
+            self.fault.hint = Some(LOOK_FIRST.to_owned());
+        }
+        self
+    }
+
     /// The document for machines, without version and kind.
     pub(crate) fn document(&self) -> Value {
         json!({ "error": {
@@ -117,5 +130,24 @@ const fn outcome_name(effect: Effect) -> &'static str {
         Effect::None => "none",
         Effect::Done => "done",
         Effect::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_to_be_repeated_by_its_id_only_where_nodes_know_it_again() {
+        let unknown =
+            Failure::from(Fault::unknown("no answer").hint("repeat it")).of_request(0xabc);
+        assert!(unknown.lines().iter().any(|line| line.contains("--request-id")));
+        let once = unknown.once_only();
+        let lines = once.lines().join("\n");
+        assert!(!lines.contains("--request-id") && !lines.contains("hint: repeat"), "{lines}");
+        assert!(lines.contains("outcome: unknown") && lines.contains(LOOK_FIRST), "{lines}");
+        assert_eq!(once.document()["error"]["request_id"], Value::Null);
+        let none = Failure::from(Fault::unavailable("no leader")).of_request(0xabc).once_only();
+        assert_eq!(none.request_id, Some(0xabc));
     }
 }

@@ -85,8 +85,8 @@ fn squeezed(line: &str) -> String {
 fn squeezed_lines(lines: &mut dyn Iterator<Item = &str>) -> Vec<String> {
     let whole = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let count = words.windows(3).find(|w| w[1] == "of" && w[2].parse::<u8>().is_ok());
-        let count = count.map(|w| w.join(" ")).unwrap_or_default();
+        let is_count = |w: &&[&str]| matches!(w, [_, "of", all] if all.parse::<u8>().is_ok());
+        let count = words.windows(3).find(is_count).map(|w| w.join(" ")).unwrap_or_default();
         let nobody = words.iter().filter(|word| !word.contains('@')).copied();
         format!("{} {count}", squeezed(&nobody.collect::<Vec<_>>().join(" ")))
     };

@@ -229,6 +229,24 @@ async fn a_lock_taken_by_force_ends_the_child_before_the_next_grant() {
 }
 
 #[tokio::test]
+async fn what_the_child_started_does_not_outlive_the_lock_either() {
+    let cluster = Cluster::start(1).await;
+    let file = cluster.folder().join("pid");
+    // The child ends when asked to, what it started does not.
+    let deaf = format!("trap '' TERM; {SLEEPER}");
+    let script = "sh -c \"$1\" grandchild \"$2\" & wait";
+    let child = ["sh", "-c", script, "child", &deaf, file.to_str().unwrap()];
+    let mut run = Background::start(&cluster, &["--ttl", "1h"], &child);
+    let pid = child_pid(&cluster, &file).await;
+    let show = cluster.dsctl(&["lock", "show", "a", "-o", "json"]).await.ok();
+    let token = show["holders"][0]["token"].as_str().unwrap();
+    let force = ["lock", "force-release", "a", "--token", token, "--reason", "a test"];
+    cluster.dsctl(&force).await.expect(0);
+    assert_eq!(run.code().await, 80);
+    cluster.wait_until("the grandchild to die", async || (!is_alive(pid)).then_some(())).await;
+}
+
+#[tokio::test]
 async fn an_older_request_gets_the_lock_only_after_the_child_is_dead() {
     let cluster = Cluster::start(3).await;
     let client = cluster.client("older");

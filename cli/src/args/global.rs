@@ -13,7 +13,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_name = "HOST:PORT,…")]
     pub(crate) endpoints: Vec<String>,
     /// Node files to take endpoints and the expected nodes from [env: DSCTL_ENV_FILE]
-    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "FILE,…", hide_short_help = true)]
     pub(crate) env_file: Vec<String>,
     /// A cluster named by `dsctl context add` [env: DSCTL_CONTEXT]
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
@@ -46,7 +46,7 @@ pub(crate) struct Global {
     /// More notes on stderr [env: DSCTL_VERBOSE]
     #[arg(short, long, global = true, hide_short_help = true)]
     pub(crate) verbose: bool,
-    /// Name of the request, UUID or up to 32 hex digits: repeating it has no second effect [env: DSCTL_REQUEST_ID]
+    /// Name of a lock request, UUID or up to 32 hex digits: repeating it has no second effect [env: DSCTL_REQUEST_ID]
     #[arg(long, global = true, value_name = "ID", value_parser = parse::request_id, hide_short_help = true)]
     pub(crate) request_id: Option<u128>,
 }

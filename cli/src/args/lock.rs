@@ -32,7 +32,9 @@ pub(crate) enum Lock {
     /// Waits until all locks are free (--wait and --no-wait limit that), keeps them renewed, runs the
     /// command without a shell and in a process group of its own, forwards signals, and gives the
     /// locks back when it ends. When the lease cannot be renewed, the command is asked to end (TERM)
-    /// and is killed before the locks can be granted to anyone else. The command finds
+    /// and is killed, with all that is left of its group, before the locks can be granted to anyone
+    /// else. If dsctl itself is killed, so is the command, but not what the command has started. The
+    /// command finds
     /// DSYNC_LOCK_NAME, _TOKEN, _MODE, _SESSION, _OWNER and _TTL_MS in its environment; of several
     /// locks, NAME, TOKEN and MODE have one line each.
     #[command(
@@ -198,7 +200,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     pub(crate) grace: Option<Duration>,
     /// Leave the command in this process group, so that it may read the terminal; only the command
-    /// itself is signalled then, not what it starts
+    /// itself is signalled and killed then, not what it starts
     #[arg(long)]
     pub(crate) foreground: bool,
     /// Who holds them

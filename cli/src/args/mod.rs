@@ -28,6 +28,8 @@ pub(crate) use raft::{Raft, Snapshot};
 
 use clap::{Parser, Subcommand};
 
+use crate::settings::Way;
+
 /// Locks, job queues and a coherent cache: the admin tool that talks to any node
 #[derive(Debug, Parser)]
 #[command(
@@ -86,4 +88,21 @@ pub(crate) enum Command {
     /// Explain a command, or print the table of exit codes
     #[command(before_help = "Example:\n  dsctl help lock acquire\n  dsctl help exit-codes")]
     Help(Help),
+}
+
+impl Command {
+    /// How much of the way to the cluster it needs to know.
+    pub(crate) fn way(&self) -> Way {
+        match self {
+            Self::Lock(_) | Self::Raft(_) | Self::Cluster(_) | Self::Node(_) | Self::Bench(_) => {
+                Way::Cluster
+            }
+            Self::Context(Context::Add(_)) => Way::Named,
+            Self::Context(_)
+            | Self::Completion(_)
+            | Self::Man(_)
+            | Self::Version
+            | Self::Help(_) => Way::None,
+        }
+    }
 }

@@ -12,6 +12,7 @@ use std::cell::Cell as Flag;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use dsync_core::Code;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use serde_json::{Map, Value};
 
 use crate::args::{Color, Format};
@@ -70,8 +71,17 @@ impl Output {
         }
     }
 
-    /// True once the reader of stdout has gone: nothing more need be printed.
-    pub(crate) fn closed(&self) -> bool {
+    /// Looks whether the reader of stdout has gone, without printing anything: true from then on, and
+    /// nothing more need be printed.
+    pub(crate) fn reader_gone(&self) -> bool {
+        let stdout = io::stdout();
+        let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+        let looked = rustix::event::poll(&mut asked, Some(&Timespec::default()));
+        let [asked] = asked;
+        let gone = PollFlags::ERR | PollFlags::HUP;
+        if looked.is_ok() && asked.revents().intersects(gone) {
+            self.closed.set(true);
+        }
         self.closed.get()
     }
 

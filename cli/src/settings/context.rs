@@ -100,6 +100,6 @@ impl Contexts {
 
 fn broken(file: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Code::InvalidArgument, format!("cannot read {}: {error}", file.display()))
-        .hint("mend or remove the file; `dsctl context add` makes a new one")
+        .hint("mend or remove the file; once it is gone, `dsctl context add` makes a new one")
         .exit(Exit::Config)
 }

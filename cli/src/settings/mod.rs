@@ -30,6 +30,18 @@ pub(crate) fn process_vars(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
+/// How much of the way to the cluster a command needs to know. What it does not need is not looked at,
+/// so that nothing that is wrong there stands in its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It stays on this machine.
+    None,
+    /// It keeps endpoints for later: those that a flag or a variable names.
+    Named,
+    /// It dials.
+    Cluster,
+}
+
 /// The settings of this run.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -51,9 +63,13 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Puts everything together: flag, variable, context in use, default, in this order.
-    pub(crate) fn resolve(global: &Global, vars: Vars<'_>) -> Result<Self> {
+    pub(crate) fn resolve(global: &Global, vars: Vars<'_>, way: Way) -> Result<Self> {
         let context_file = context::path(vars);
-        let place = Place::find(global, vars, context_file.as_deref())?;
+        let place = match way {
+            Way::None => Place::default(),
+            Way::Named => Place { named: named_endpoints(global, vars)?, ..Place::default() },
+            Way::Cluster => Place::find(global, vars, context_file.as_deref())?,
+        };
         let timeout = match (global.timeout, parsed(vars, "DSCTL_TIMEOUT", args::duration)?) {
             (Some(flag), _) => flag,
             (None, Some(variable)) => variable,
@@ -70,7 +86,7 @@ impl Settings {
             output: output.unwrap_or_default(),
             style: Style {
                 color: color.unwrap_or_default(),
-                no_color: vars("NO_COLOR").is_some() || vars("TERM").is_some_and(|t| t == "dumb"),
+                no_color: no_color(vars),
                 chat: chat(global, vars)?,
                 no_progress: global.no_progress || switch(vars, "DSCTL_NO_PROGRESS")?,
             },
@@ -98,10 +114,8 @@ impl Settings {
 
 /// The format that errors are printed in when arguments cannot be read.
 pub(crate) fn format_of_raw(args: &[std::ffi::OsString], vars: Vars<'_>) -> Format {
-    let texts: Vec<&str> =
-        args.iter().map_while(|a| a.to_str()).take_while(|a| *a != "--").collect();
-    let flag = texts.iter().enumerate().find_map(|(at, text)| match *text {
-        "-o" | "--output" => texts.get(at + 1).copied(),
+    let flag = raw_flag(args, |text, next| match text {
+        "-o" | "--output" => next,
         other => other
             .strip_prefix("--output=")
             .or_else(|| other.strip_prefix("-o").map(|v| v.strip_prefix('=').unwrap_or(v))),
@@ -110,6 +124,32 @@ pub(crate) fn format_of_raw(args: &[std::ffi::OsString], vars: Vars<'_>) -> Form
     flag.or(variable.as_deref())
         .and_then(|text| Format::from_str(text, true).ok())
         .unwrap_or_default()
+}
+
+/// How help and errors look when arguments cannot be read.
+pub(crate) fn style_of_raw(args: &[std::ffi::OsString], vars: Vars<'_>) -> Style {
+    let flag = raw_flag(args, |text, next| match text {
+        "--color" => next,
+        other => other.strip_prefix("--color="),
+    });
+    let variable = vars("DSCTL_COLOR");
+    let color = flag.or(variable.as_deref()).and_then(|text| Color::from_str(text, true).ok());
+    Style { color: color.unwrap_or_default(), no_color: no_color(vars), ..Style::default() }
+}
+
+/// The first value that `of` finds in an argument and the one behind it, before `--`.
+fn raw_flag<'a>(
+    args: &'a [std::ffi::OsString],
+    of: impl Fn(&'a str, Option<&'a str>) -> Option<&'a str>,
+) -> Option<&'a str> {
+    let texts: Vec<&str> =
+        args.iter().map_while(|a| a.to_str()).take_while(|a| *a != "--").collect();
+    texts.iter().enumerate().find_map(|(at, text)| of(text, texts.get(at + 1).copied()))
+}
+
+/// Whether the environment asks for no colours on a terminal.
+fn no_color(vars: Vars<'_>) -> bool {
+    vars("NO_COLOR").is_some() || vars("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Where the cluster is.
@@ -124,21 +164,16 @@ struct Place {
 impl Place {
     /// Flags count before variables; of each, endpoints before node files before a context.
     fn find(global: &Global, vars: Vars<'_>, file: Option<&std::path::Path>) -> Result<Self> {
-        let flag_endpoints = parse_endpoints("--endpoints", &global.endpoints)?;
-        let var_endpoints = match vars("DSCTL_ENDPOINTS") {
-            Some(text) => parse_endpoints("DSCTL_ENDPOINTS", &[text])?,
-            None => Vec::new(),
-        };
+        let named = named_endpoints(global, vars)?;
         let files = match (global.env_file.is_empty(), vars("DSCTL_ENV_FILE")) {
-            (false, _) => global.env_file.clone(),
+            (false, _) => global.env_file.iter().flat_map(|text| split_paths(text)).collect(),
             (true, Some(text)) => split_paths(&text),
             (true, None) => Vec::new(),
         };
         let expected = env_file::read_all(&files)?;
         let from_flag_file = !global.env_file.is_empty();
-        let named = if flag_endpoints.is_empty() { var_endpoints } else { flag_endpoints.clone() };
-        let explicit = if flag_endpoints.is_empty() && (from_flag_file || global.context.is_some())
-        {
+        let only_variable = global.endpoints.is_empty();
+        let explicit = if only_variable && (from_flag_file || global.context.is_some()) {
             Vec::new()
         } else {
             named.clone()
@@ -181,6 +216,15 @@ impl Place {
             }
         }
         Ok(())
+    }
+}
+
+/// The endpoints of the flag, or of the variable.
+fn named_endpoints(global: &Global, vars: Vars<'_>) -> Result<Vec<String>> {
+    match vars("DSCTL_ENDPOINTS") {
+        _ if !global.endpoints.is_empty() => parse_endpoints("--endpoints", &global.endpoints),
+        Some(text) => parse_endpoints("DSCTL_ENDPOINTS", &[text]),
+        None => Ok(Vec::new()),
     }
 }
 

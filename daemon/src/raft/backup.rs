@@ -127,8 +127,8 @@ impl Transfers {
     /// Takes a piece in; the last one replaces the state of the cluster.
     ///
     /// # Errors
-    /// `InvalidArgument`: not a backup, damaged, of another role or a later format; nothing is
-    /// changed then.
+    /// `InvalidArgument`: not a backup, damaged, of another role or a later format; `NotFound`: the
+    /// transfer rested for too long. Nothing is changed then.
     pub async fn write<M: Machine>(
         &self,
         engine: &Engine<M>,
@@ -162,6 +162,8 @@ impl Transfers {
     /// Adds a piece; gives the whole after the last one.
     fn collect(&self, upload: &Upload) -> Result<Option<Vec<u8>>, Fault> {
         let bad = |why: String| Fault::new(Code::InvalidArgument, why);
+        // Nothing is wrong with the backup then.
+        let lost = |why: String| Fault::new(Code::NotFound, why);
         let mut into = self.into.lock();
         if upload.offset == 0 {
             into.remove(&upload.id);
@@ -170,10 +172,10 @@ impl Transfers {
         }
         let transfer = into
             .get_mut(&upload.id)
-            .ok_or_else(|| bad(format!("no restore {}: begin anew", upload.id)))?;
+            .ok_or_else(|| lost(format!("no restore {}: begin anew", upload.id)))?;
         let have = u64::try_from(transfer.data.len()).unwrap_or(u64::MAX);
         if have != upload.offset {
-            return Err(bad(format!("piece at {}, expected {have}", upload.offset)));
+            return Err(lost(format!("piece at {}, expected {have}: begin anew", upload.offset)));
         }
         if transfer.data.len() + upload.data.len() > BACKUP_MAX {
             return Err(bad(format!("a backup has at most {BACKUP_MAX} bytes")));
@@ -271,7 +273,7 @@ mod tests {
         let transfers = Transfers::default();
         let piece = |offset, done| Upload { id: 7, offset, data: vec![1, 2, 3], done };
         assert_eq!(transfers.collect(&piece(0, false)).unwrap(), None);
-        assert!(transfers.collect(&piece(9, false)).is_err());
+        assert_eq!(transfers.collect(&piece(9, false)).unwrap_err().code, Code::NotFound);
         let whole = transfers.collect(&piece(3, true)).unwrap().unwrap();
         assert_eq!(whole, [1, 2, 3, 1, 2, 3]);
         assert!(transfers.collect(&piece(6, true)).is_err(), "it is over");

@@ -12,11 +12,14 @@ use dsync_core::lock::{Command, Outcome, Request, RequestKey, SessionId};
 use dsync_core::name::Name;
 use dsync_core::{Code, Fault};
 use futures::StreamExt as _;
+use tokio::time::Instant;
 
 use crate::args::{Bench, BenchLock, Slo};
 use crate::connect;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::exit::Exit;
+use crate::lease::signals::Signals;
+use crate::lease::take::interrupted;
 use crate::output::{human, views};
 
 use super::Ctx;
@@ -24,10 +27,10 @@ use super::ctx::random_id;
 
 use self::tally::Report;
 
-/// Time for one call.
-const CALL: Duration = Duration::from_secs(10);
 /// Sessions opened or closed at the same time.
 const TOGETHER: usize = 256;
+/// So long the end waits for an answer, of a last operation or of a session that is closed.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Carries a verb out.
 pub(super) async fn run(verb: Bench, ctx: &Ctx) -> Result<Exit> {
@@ -47,8 +50,12 @@ pub(super) async fn run(verb: Bench, ctx: &Ctx) -> Result<Exit> {
 /// The limits that were not met, in words.
 fn missed(slo: &[Slo], report: &Report) -> Vec<String> {
     let ms = |limit: Duration| limit.as_secs_f64() * 1e3;
+    // Nothing that succeeded has no latency, which is no short one.
+    let none = |what: &str| Some(format!("{what} is unknown: no operation succeeded"));
     slo.iter()
         .filter_map(|limit| match *limit {
+            Slo::P50(_) if report.operations == 0 => none("p50"),
+            Slo::P99(_) if report.operations == 0 => none("p99"),
             Slo::P50(most) => (report.p50_ms > ms(most)).then(|| {
                 format!("p50 is {:.3} ms, at most {:.3} ms wanted", report.p50_ms, ms(most))
             }),
@@ -83,11 +90,18 @@ struct Worker {
     client: Client,
     session: SessionId,
     seq: u64,
+    /// Time for one call, beside what it asks the node to wait.
+    timeout: Duration,
 }
 
 impl Worker {
     /// Opens a session.
-    async fn open(client: Client, ttl: Duration, owner: Name) -> std::result::Result<Self, Fault> {
+    async fn open(
+        client: Client,
+        ttl: Duration,
+        owner: Name,
+        timeout: Duration,
+    ) -> std::result::Result<Self, Fault> {
         let command = Command::OpenSession {
             ttl_ms: human::millis(ttl),
             owner,
@@ -96,9 +110,9 @@ impl Worker {
         };
         let key = RequestKey::Detached(random_id());
         let request = Request { key, first_outstanding: 0, command };
-        match call(&client, LockRequest::Do(request)).await? {
+        match call(&client, LockRequest::Do(request), timeout).await? {
             LockReply::Outcome(Outcome::SessionOpened { session, .. }) => {
-                Ok(Self { client, session, seq: 0 })
+                Ok(Self { client, session, seq: 0, timeout })
             }
             other => Err(refused(&other)),
         }
@@ -107,9 +121,13 @@ impl Worker {
     /// Changes something under the session's next number.
     async fn change(&mut self, command: Command) -> std::result::Result<Outcome, Fault> {
         self.seq += 1;
-        let key = RequestKey::Session { session: self.session, seq: self.seq };
-        let request = Request { key, first_outstanding: self.seq, command };
-        match call(&self.client, LockRequest::Do(request)).await? {
+        self.request(self.seq, command).await
+    }
+
+    async fn request(&self, seq: u64, command: Command) -> std::result::Result<Outcome, Fault> {
+        let key = RequestKey::Session { session: self.session, seq };
+        let request = Request { key, first_outstanding: seq, command };
+        match call(&self.client, LockRequest::Do(request), self.timeout).await? {
             LockReply::Outcome(outcome) => Ok(outcome),
             other => Err(refused(&other)),
         }
@@ -117,24 +135,32 @@ impl Worker {
 
     /// Keeps the session alive.
     async fn keep_alive(&self) -> std::result::Result<(), Fault> {
-        match call(&self.client, LockRequest::KeepAlive { session: self.session }).await? {
+        let request = LockRequest::KeepAlive { session: self.session };
+        match call(&self.client, request, self.timeout).await? {
             LockReply::KeptAlive { .. } => Ok(()),
             other => Err(refused(&other)),
         }
     }
 
-    /// Ends the session, and with it all that it holds.
-    async fn close(mut self) -> bool {
+    /// Ends the session, and with it all that it holds and waits for, whatever it was doing.
+    async fn close(self) -> bool {
         matches!(
-            self.change(Command::CloseSession).await,
+            self.request(LAST_SEQ, Command::CloseSession).await,
             Ok(Outcome::SessionClosed | Outcome::SessionExpired)
         )
     }
 }
 
+/// Above that of every operation.
+const LAST_SEQ: u64 = 0xffff_ffff;
+
 /// One call, without a repetition's name: a lost answer counts as an error.
-async fn call(client: &Client, request: LockRequest) -> std::result::Result<LockReply, Fault> {
-    let options = CallOptions { timeout: CALL, ..CallOptions::default() };
+async fn call(
+    client: &Client,
+    request: LockRequest,
+    timeout: Duration,
+) -> std::result::Result<LockReply, Fault> {
+    let options = CallOptions { timeout, ..CallOptions::default() };
     client.lock(request, options).await?.result
 }
 
@@ -142,51 +168,68 @@ fn refused(reply: &LockReply) -> Fault {
     Fault::new(Code::Internal, format!("an answer that was not asked for: {reply:?}"))
 }
 
-/// Opens sessions, many at a time.
+/// Opens sessions, many at a time. Whatever stops it closes those that are open.
 async fn open_all(
     args: &BenchLock,
     count: u32,
     ctx: &Ctx,
     bar: &indicatif::ProgressBar,
+    signals: &mut Signals,
 ) -> Result<Vec<Worker>> {
     let clients = clients(args, ctx);
     let owner = ctx.settings.owner(None)?;
+    let timeout = ctx.settings.timeout;
     let opening = (0..count).map(|at| {
         let share = usize::try_from(at).unwrap_or(0) % clients.len().max(1);
         let client = clients.get(share).cloned();
         let owner = owner.clone();
         async move {
             let client = client.ok_or_else(|| Fault::new(Code::Internal, "no connection"))?;
-            let worker = Worker::open(client, args.ttl, owner).await;
-            bar.inc(1);
-            worker
+            Worker::open(client, args.ttl, owner, timeout).await
         }
     });
-    let opened: Vec<_> = futures::stream::iter(opening).buffer_unordered(TOGETHER).collect().await;
-    let mut workers = Vec::with_capacity(opened.len());
-    let mut failed = None;
-    for one in opened {
-        match one {
-            Ok(worker) => workers.push(worker),
-            Err(fault) => failed = Some(fault),
+    let mut opening = futures::stream::iter(opening).buffer_unordered(TOGETHER);
+    let mut workers = Vec::new();
+    let failed = loop {
+        let opened = tokio::select! {
+            opened = opening.next() => opened,
+            signal = signals.next_ending() => break interrupted(signal),
+        };
+        match opened {
+            None => return Ok(workers),
+            Some(Ok(worker)) => workers.push(worker),
+            // Another session of this measurement can do as little.
+            Some(Err(fault)) => break Failure::from(fault).once_only(),
         }
-    }
-    match failed {
-        None => Ok(workers),
-        Some(fault) => {
-            close_all(workers, ctx).await;
-            Err(fault.into())
-        }
-    }
+        bar.inc(1);
+    };
+    drop(opening);
+    bar.finish_and_clear();
+    close_all(workers, ctx, signals).await;
+    Err(failed)
 }
 
-/// Closes sessions, many at a time; what cannot be closed ends with its lease.
-async fn close_all(workers: Vec<Worker>, ctx: &Ctx) {
-    let left = futures::stream::iter(workers.into_iter().map(Worker::close))
-        .buffer_unordered(TOGETHER)
-        .filter(|closed| futures::future::ready(!closed))
-        .count()
-        .await;
+/// Closes sessions, many at a time; what cannot be closed ends with its lease. A cluster that says
+/// nothing any more does not hold up the end, nor does one more signal wait for it.
+async fn close_all(workers: Vec<Worker>, ctx: &Ctx, signals: &mut Signals) {
+    let mut left = workers.len();
+    let mut closing =
+        futures::stream::iter(workers.into_iter().map(Worker::close)).buffer_unordered(TOGETHER);
+    let mut until = Instant::now() + FAREWELL;
+    loop {
+        tokio::select! {
+            closed = closing.next() => match closed {
+                Some(true) => {
+                    left -= 1;
+                    until = Instant::now() + FAREWELL;
+                }
+                Some(false) => {}
+                None => break,
+            },
+            () = tokio::time::sleep_until(until) => break,
+            _ = signals.next_ending() => break,
+        }
+    }
     if left > 0 {
         ctx.out.note(&format!("{left} sessions could not be closed; they end with their lease"));
     }
@@ -204,6 +247,7 @@ mod tests {
             rate: 900.0,
             p50_ms: 1.0,
             p99_ms: 60.0,
+            operations: 900,
             errors: 2,
             ..Report::default()
         };
@@ -219,5 +263,21 @@ mod tests {
         2 errors, at most 0 wanted
         ");
         assert!(missed(&[], &report).is_empty());
+    }
+
+    #[test]
+    fn without_an_operation_every_latency_is_missed() {
+        let slo = [
+            Slo::P50(Duration::from_secs(60)),
+            Slo::P99(Duration::from_secs(60)),
+            Slo::Rate(0.1),
+            Slo::Errors(1_000),
+        ];
+        let report = Report { errors: 128, ..Report::default() };
+        insta::assert_snapshot!(missed(&slo, &report).join("\n"), @"
+        p50 is unknown: no operation succeeded
+        p99 is unknown: no operation succeeded
+        the rate is 0.0/s, at least 0.1/s wanted
+        ");
     }
 }

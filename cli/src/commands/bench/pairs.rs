@@ -1,6 +1,6 @@
 //! Pairs of acquire and release: each client its own lock, or all of them one.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::lease::signals::Signals;
 use crate::output::{human, progress};
 
 use super::tally::{Report, Tally};
-use super::{Ctx, Worker, call, close_all, open_all};
+use super::{Ctx, FAREWELL, Worker, call, close_all, open_all};
 
 /// Longest wait of one long poll.
 const SLICE: Duration = Duration::from_secs(5);
@@ -34,15 +34,13 @@ struct Plan {
     /// Pairs that end between these two count.
     from: Instant,
     until: Instant,
-    /// Set by a signal: each client ends after the pair that it is in.
-    stop: Cell<bool>,
 }
 
 /// Measures pairs.
 pub(super) async fn run(args: &BenchLock, ctx: &Ctx) -> Result<Report> {
     let mut signals = Signals::ending()?;
     let opening = progress::steps(&ctx.out, u64::from(args.clients), "opening sessions".to_owned());
-    let workers = open_all(args, args.clients, ctx, &opening).await?;
+    let workers = open_all(args, args.clients, ctx, &opening, &mut signals).await?;
     opening.finish_and_clear();
 
     let from = Instant::now() + args.warmup;
@@ -53,51 +51,58 @@ pub(super) async fn run(args: &BenchLock, ctx: &Ctx) -> Result<Report> {
         contended: args.contended,
         from,
         until: from + args.duration,
-        stop: Cell::new(false),
     });
     let run_id = rand::random::<u32>();
     let mut loops = FuturesUnordered::new();
-    for (at, worker) in workers.into_iter().enumerate() {
+    for (at, worker) in workers.iter().cloned().enumerate() {
         let number = if args.contended { 0 } else { at };
         let lock = Name::parse("lock", &format!("bench/{run_id:08x}/{number}"))?;
         loops.push(work(worker, lock, Rc::clone(&plan)));
     }
     let bar = progress::time(&ctx.out, args.warmup + args.duration, "measuring".to_owned());
     let mut tick = tokio::time::interval(Duration::from_millis(200));
-    let mut workers = Vec::new();
     loop {
         tokio::select! {
-            done = loops.next() => match done {
-                Some(worker) => workers.push(worker),
-                None => break,
-            },
+            done = loops.next() => if done.is_none() { break },
             now = tick.tick() => {
                 bar.set_position(human::millis((now + args.warmup).saturating_duration_since(from)));
                 let tally = plan.tally.borrow();
                 bar.set_message(format!("{} pairs, {} errors", tally.operations(), tally.errors()));
             }
-            _ = signals.next_ending() => {
-                if plan.stop.replace(true) {
-                    break;
-                }
+            () = tokio::time::sleep_until(plan.until + FAREWELL) => {
+                plan.give_up(loops.len());
+                break;
             }
+            _ = signals.next_ending() => break,
         }
     }
+    drop(loops);
     let elapsed = Instant::now().min(plan.until).saturating_duration_since(from);
     bar.finish_and_clear();
-    close_all(workers, ctx).await;
+    close_all(workers, ctx, &mut signals).await;
     let what = if args.contended { "lock-contended" } else { "lock" };
     let tally = plan.tally.borrow();
     Ok(tally.report(what, args.clients, args.connections, elapsed))
 }
 
+impl Plan {
+    /// So many clients had no answer when all was over. Those that want one lock stand in its queue,
+    /// where there is nothing wrong with waiting.
+    fn give_up(&self, clients: usize) {
+        let mut tally = self.tally.borrow_mut();
+        for _ in 0..if self.contended { 0 } else { clients } {
+            tally.error(&Fault::new(Code::Timeout, "no answer when the time was over"));
+        }
+    }
+}
+
 /// One client: pairs, one after the other, until the time is over.
-async fn work(mut worker: Worker, lock: Name, plan: Rc<Plan>) -> Worker {
+async fn work(mut worker: Worker, lock: Name, plan: Rc<Plan>) {
     let mut renewed = Instant::now();
     loop {
         let begun = Instant::now();
-        if begun >= plan.until || plan.stop.get() {
-            return worker;
+        if begun >= plan.until {
+            return;
         }
         let result = pair(&mut worker, &lock, &plan).await;
         let ended = Instant::now();
@@ -149,9 +154,11 @@ async fn pair(worker: &mut Worker, lock: &Name, plan: &Plan) -> std::result::Res
 /// Waits for a queued request and keeps the session alive meanwhile.
 async fn decided(worker: &Worker, plan: &Plan) -> std::result::Result<Outcome, Fault> {
     let key = RequestKey::Session { session: worker.session, seq: worker.seq };
-    let wait_ms = human::millis(SLICE.min(plan.ttl / 3));
+    let slice = SLICE.min(plan.ttl / 3);
+    let wait_ms = human::millis(slice);
     loop {
-        match call(&worker.client, LockRequest::Await { key, wait_ms }).await? {
+        let request = LockRequest::Await { key, wait_ms };
+        match call(&worker.client, request, worker.timeout + slice).await? {
             LockReply::Lookup(Lookup::Done(outcome)) => return Ok(outcome),
             LockReply::Lookup(Lookup::Pending { .. }) => worker.keep_alive().await?,
             // The node has not applied the request yet.

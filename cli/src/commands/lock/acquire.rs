@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dsync_core::Code;
 use dsync_core::lock::Want;
+use dsync_core::{Code, Effect};
 
 use crate::args::Acquire;
 use crate::error::{Failure, Result};
@@ -33,6 +33,13 @@ pub(super) async fn run(args: Acquire, ctx: &Ctx) -> Result<Exit> {
     };
     let mut signals = Signals::ending()?;
     let held = take(ctx, &ask, &mut signals).await?;
+    if let Err(failure) = print(ctx, &ask, &held) {
+        return Err(take_back(ctx, &held, failure).await);
+    }
+    if args.keepalive { hold(ctx, &held, &mut signals).await } else { Ok(Exit::Done) }
+}
+
+fn print(ctx: &Ctx, ask: &Ask, held: &Held) -> Result<()> {
     let left = (held.lease.confirmed + held.lease.ttl).saturating_sub(ctx.net().boot_time());
     for grant in &held.grants {
         ctx.out.show(&taken(&Taken {
@@ -44,7 +51,20 @@ pub(super) async fn run(args: Acquire, ctx: &Ctx) -> Result<Exit> {
             served_by: &held.served_by,
         }))?;
     }
-    if args.keepalive { hold(ctx, &held, &mut signals).await } else { Ok(Exit::Done) }
+    Ok(())
+}
+
+/// Nobody was told the token: gives the lock back. Not under a name that the user gave, since what it
+/// took may have been told to an earlier run; then, and when that fails, the token is told on stderr.
+async fn take_back(ctx: &Ctx, held: &Held, mut failure: Failure) -> Failure {
+    let named = ctx.settings.request_id.is_some();
+    if !named && close(ctx, held.session, FAREWELL).await {
+        failure.fault.message.push_str("; the lock was given back");
+        return failure.on_stderr();
+    }
+    let tokens: Vec<_> = held.grants.iter().map(|grant| grant.token.0.to_string()).collect();
+    failure.fault.effect = Effect::Done;
+    failure.hint(format!("the lock is held with token {}", tokens.join(", "))).on_stderr()
 }
 
 /// Renews until interrupted, or until an older request wants the lock, then releases. An interruption

@@ -70,6 +70,14 @@ impl Child {
         // One that has just ended needs no signal.
         sent.unwrap_or_default();
     }
+
+    /// Kills what is left of its group: the command may have ended and what it started may not. Without
+    /// a group of its own nothing can be told from the caller's own processes, and nothing is killed.
+    pub(super) fn kill_rest(&self) {
+        if self.group {
+            self.signal(Signal::KILL);
+        }
+    }
 }
 
 /// How `lock run` ends when its command ended so.
@@ -137,6 +145,20 @@ mod tests {
         let mut child = start(&command(&["sh", "-c", "sleep 600; true"]), &[], true).unwrap();
         child.signal(Signal::KILL);
         assert_eq!(exit_of(child.wait().await.unwrap()).number(), 137);
+    }
+
+    #[tokio::test]
+    async fn what_the_child_left_behind_is_killed_with_its_group() {
+        let script = "trap '' TERM; sleep 600 & exit 0";
+        let mut child = start(&command(&["sh", "-c", script]), &[], true).unwrap();
+        child.wait().await.unwrap();
+        // A group is there as long as anyone is in it.
+        let there = || rustix::process::test_kill_process_group(child.pid).is_ok();
+        assert!(there());
+        child.kill_rest();
+        while there() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 
     #[tokio::test]

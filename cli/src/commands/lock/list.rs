@@ -1,14 +1,14 @@
 //! `dsctl lock list`.
 
 use dsync::api::{LockReply, LockRequest};
-use dsync_core::lock::LockView;
+use dsync_core::lock::{Event, LockView};
 
 use crate::args::List;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::output::views::lock::list;
+use crate::output::views::lock::{event_lock, list};
 
-use super::watch::{Watch, events_from_now};
+use super::watch::{Wanted, events_from_now, follow};
 use super::{Ctx, unexpected};
 
 /// Locks of one page.
@@ -22,13 +22,26 @@ pub(super) async fn run(args: List, ctx: &Ctx) -> Result<Exit> {
     }
     // The events begin before the listing, so that nothing falls between the two.
     let mut next = events_from_now(ctx).await?;
-    let watch = Watch::new(ctx, |lock| lock.starts_with(&args.prefix));
+    let mut wanted = Below(&args.prefix);
     loop {
         ctx.out.show_next(&list(&all(ctx, &args).await?))?;
-        match watch.follow(next).await? {
+        match follow(ctx, next, &mut wanted).await? {
             Some(anew) => next = anew,
             None => return Ok(Exit::Done),
         }
+    }
+}
+
+/// Locks whose names begin so, and what concerns no single lock.
+struct Below<'a>(&'a str);
+
+impl Wanted for Below<'_> {
+    fn wants(&mut self, event: &Event) -> bool {
+        event_lock(event).is_none_or(|lock| lock.starts_with(self.0))
+    }
+
+    async fn refresh(&mut self, _: &Ctx) -> Result<()> {
+        Ok(())
     }
 }
 

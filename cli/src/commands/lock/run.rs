@@ -34,7 +34,8 @@ pub(super) async fn run(args: Run, ctx: &Ctx) -> Result<Exit> {
     let ask = ask(&args, ctx)?;
     ctx.extend(ask.wait);
     let mut signals = Signals::forwarded()?;
-    let held = take(ctx, &ask, &mut signals).await?;
+    // Its request has a name that --request-id does not give.
+    let held = take(ctx, &ask, &mut signals).await.map_err(Failure::once_only)?;
     let started = child::start(&args.command, &variables(&held, &ask.owner), !args.foreground);
     let result = match started {
         Ok(child) => watch(ctx, &held, child, args.grace, &mut signals).await,
@@ -123,11 +124,13 @@ async fn watch(
         tokio::select! {
             status = child.wait() => {
                 let status = status?;
-                return match ending {
-                    Ending::No => Ok(child::exit_of(status)),
-                    // Stdout was the command's.
-                    Ending::Asked(_) | Ending::Killed => Err(lost(&kept).on_stderr()),
-                };
+                if ending == Ending::No {
+                    return Ok(child::exit_of(status));
+                }
+                // What the command started may have stayed deaf to TERM, or been told nothing of it.
+                child.kill_rest();
+                // Stdout was the command's.
+                return Err(lost(&kept).on_stderr());
             }
             signal = signals.next() => child.signal(signal),
             () = keeper.changed() => {}
@@ -281,7 +284,8 @@ mod tests {
         let crate::args::Command::Lock(crate::args::Lock::Run(args)) = parsed.command else {
             panic!("not lock run")
         };
-        let settings = crate::settings::Settings::resolve(&parsed.global, &|_| None).unwrap();
+        let way = crate::settings::Way::Cluster;
+        let settings = crate::settings::Settings::resolve(&parsed.global, &|_| None, way).unwrap();
         let out = crate::output::Output::new(settings.output, settings.style);
         ask(&args, &Ctx::new(settings, out))
     }

@@ -7,17 +7,22 @@ use dsync_core::lock::Event;
 
 use crate::error::Result;
 use crate::output::human;
-use crate::output::views::lock::{event, event_lock};
+use crate::output::views::lock::event;
 
 use super::{Ctx, unexpected};
 
 /// Longest wait of one long poll.
 const SLICE: Duration = Duration::from_secs(5);
+/// Time between two looks at whether anyone reads still.
+const LOOK: Duration = Duration::from_millis(250);
 
-/// Follows the events of some locks.
-pub(super) struct Watch<'a, F> {
-    ctx: &'a Ctx,
-    wanted: F,
+/// What is followed.
+pub(super) trait Wanted {
+    /// Whether to print this one.
+    fn wants(&mut self, event: &Event) -> bool;
+
+    /// Called before each wait.
+    async fn refresh(&mut self, ctx: &Ctx) -> Result<()>;
 }
 
 /// One page of events.
@@ -32,33 +37,40 @@ pub(super) async fn events_from_now(ctx: &Ctx) -> Result<u64> {
     Ok(page(ctx, 0, Duration::ZERO).await?.next)
 }
 
-impl<'a, F: Fn(&str) -> bool> Watch<'a, F> {
-    /// Follows the locks whose name `wanted` accepts, and what concerns no single lock.
-    pub(super) fn new(ctx: &'a Ctx, wanted: F) -> Self {
-        Self { ctx, wanted }
-    }
-
-    /// Prints events from there on. Gives the place to go on from when events were missed, and
-    /// nothing when the reader of stdout has gone.
-    pub(super) async fn follow(&self, from: u64) -> Result<Option<u64>> {
-        let mut next = from;
-        loop {
-            // A watch has no end of its own: the time limit counts for each page.
-            self.ctx.renew_time();
-            self.ctx.extend(SLICE);
-            let page = page(self.ctx, next, SLICE).await?;
-            if page.gap {
-                self.ctx.out.note("some events were missed; listing anew");
-                return Ok(Some(page.next));
-            }
-            for one in page.items.iter().filter(|one| event_lock(one).is_none_or(&self.wanted)) {
-                self.ctx.out.show_next(&event(one))?;
-            }
-            if self.ctx.out.closed() {
-                return Ok(None);
-            }
-            next = page.next;
+/// Prints events from there on. Gives the place to go on from when events were missed, and nothing
+/// when the reader of stdout has gone.
+pub(super) async fn follow(ctx: &Ctx, from: u64, wanted: &mut impl Wanted) -> Result<Option<u64>> {
+    let mut next = from;
+    loop {
+        // A watch has no end of its own: the time limit counts for each page.
+        ctx.renew_time();
+        ctx.extend(SLICE);
+        // Like a page: a node that goes away in between is no reason to give up.
+        match wanted.refresh(ctx).await {
+            Err(failure) if !failure.fault.retryable => return Err(failure),
+            Ok(()) | Err(_) => {}
         }
+        let page = tokio::select! {
+            page = page(ctx, next, SLICE) => page?,
+            () = reader_gone(ctx) => return Ok(None),
+        };
+        if page.gap {
+            ctx.out.note("some events were missed; listing anew");
+            return Ok(Some(page.next));
+        }
+        for one in &page.items {
+            if wanted.wants(one) {
+                ctx.out.show_next(&event(one))?;
+            }
+        }
+        next = page.next;
+    }
+}
+
+/// Waits until nobody reads what is printed: on a quiet cluster nothing is written that would tell.
+async fn reader_gone(ctx: &Ctx) {
+    while !ctx.out.reader_gone() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -9,6 +9,8 @@ use dsync_core::Code;
 
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
+use crate::lease::signals::Signals;
+use crate::lease::take::interrupted;
 use crate::output::{self, human, progress, views};
 
 use super::{Ctx, unexpected};
@@ -19,7 +21,11 @@ const PIECE: usize = 256 * 1024;
 /// Writes the state to a file. The file is replaced only when all of it is on disk.
 pub(super) async fn save(file: &Path, ctx: &Ctx) -> Result<Exit> {
     let draft = file.with_extension(format!("part.{}", std::process::id()));
-    let result = copy_to(&draft, ctx).await;
+    let mut signals = Signals::ending()?;
+    let result = tokio::select! {
+        copied = copy_to(&draft, ctx) => copied,
+        signal = signals.next_ending() => Err(interrupted(signal)),
+    };
     let renamed = result.and_then(|(total, node)| {
         fs::rename(&draft, file).map_err(|error| cannot("write", file, &error))?;
         Ok((total, node))
@@ -87,7 +93,7 @@ pub(super) async fn restore(file: &Path, ctx: &Ctx) -> Result<Exit> {
         let done = offset + length >= total || data.is_empty();
         ctx.renew_time();
         let request = AdminRequest::SnapshotWrite { id, offset, data, done };
-        let answer = ctx.admin(request, node.clone()).await?;
+        let answer = ctx.admin(request, node.clone()).await.map_err(of_the_file)?;
         let served_by = node.get_or_insert(answer.served_by).clone();
         if !matches!(answer.result, Ok(AdminReply::Done(_))) {
             return Err(unexpected(&served_by));
@@ -99,6 +105,14 @@ pub(super) async fn restore(file: &Path, ctx: &Ctx) -> Result<Exit> {
             ctx.out.show(&views::raft::snapshot("RaftRestore", file, offset, &served_by))?;
             return Ok(Exit::Done);
         }
+    }
+}
+
+/// What a node calls a wrong argument is what is in the file.
+fn of_the_file(failure: Failure) -> Failure {
+    match failure.fault.code {
+        Code::InvalidArgument => failure.exit(Exit::Data),
+        _ => failure,
     }
 }
 
