@@ -1,5 +1,10 @@
 //! `dsctl` while it waits, watches and holds: signals, readers that go away, and rare exit codes.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::get_unwrap,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};

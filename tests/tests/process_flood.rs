@@ -1,5 +1,5 @@
 //! Floods of connections: a node keeps what it needs for itself and for its cluster.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ async fn wait_for_calm(cluster: &Cluster, before: &[(u32, Usage)]) {
 }
 
 fn usage(cluster: &Cluster) -> Vec<(u32, Usage)> {
-    let pids = cluster.nodes.iter().filter_map(|node| node.pid());
+    let pids = cluster.nodes.iter().filter_map(dsync_tests::process::node::Node::pid);
     pids.map(|pid| (pid, Usage::of(pid))).collect()
 }
 

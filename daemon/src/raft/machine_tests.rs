@@ -17,10 +17,10 @@ impl Machine for Nothing {
     fn snapshot(&self) -> io::Result<Vec<u8>> {
         Ok(Vec::new())
     }
-    fn restore(&mut self, _: &[u8]) -> io::Result<()> {
+    fn restore(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
-    fn restore_backup(&mut self, _: &[u8]) -> io::Result<()> {
+    fn restore_backup(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
     fn now_ms(&self) -> u64 {

@@ -183,7 +183,9 @@ impl Client {
             if self.fail_fast
                 && let Err(errors) = trip.meet().await
             {
-                errors.into_iter().for_each(|error| trip.note(error));
+                for error in errors {
+                    trip.note(error);
+                }
                 if trip.is_over(&ask) || !trip.pause().await {
                     return Err(trip.give_up());
                 }

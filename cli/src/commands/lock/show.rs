@@ -115,6 +115,8 @@ mod tests {
             holders: vec![holder],
             waiters: Vec::new(),
             delay: None,
+            more_holders: 0,
+            more_waiters: 0,
         }));
         assert!(concerned.wants(&expired(7)) && !concerned.wants(&expired(7)));
         assert!(concerned.wants(&granted("x", 8)) && !concerned.wants(&granted("y", 9)));
