@@ -122,6 +122,21 @@ async fn a_silent_server_and_one_that_hangs_up() {
     assert!(fault.message.contains("dropped without an answer"), "{fault}");
 }
 
+/// A frozen node takes connections and says nothing: the next one is dialed beside it.
+#[tokio::test]
+async fn a_person_does_not_wait_for_an_endpoint_that_says_nothing() {
+    let silent = TcpNetwork.listen("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let server = TestServer::start().await;
+    let mut config = client(&[&address, &server.address]).config().clone();
+    // No attempt is given up within the call.
+    config.connect_timeout = 2 * LONG;
+    let client = Client::new(config, net()).fail_fast();
+    assert_eq!(ping(&client).await.unwrap().served_by, "node-1");
+    assert_eq!(ping(&client).await.unwrap().served_by, "node-1");
+    assert_eq!(server.counters.read().accepted, 1, "the connection stays in use");
+}
+
 #[tokio::test]
 async fn another_cluster_is_refused() {
     let (ours, theirs) = (TestServer::start().await, TestServer::start().await);

@@ -42,7 +42,14 @@ impl Ctx {
 
     /// The client, made when first needed.
     pub(crate) fn client(&self) -> &Client {
-        self.client.get_or_init(|| connect::client(self.net(), &self.settings.endpoints))
+        self.client.get_or_init(|| {
+            // Each run begins at another one: no node has all the work, and one that hangs is not
+            // the first that every run meets.
+            let mut endpoints = self.settings.endpoints.clone();
+            let by = rand::random_range(0..endpoints.len().max(1));
+            endpoints.rotate_left(by);
+            connect::client(self.net(), &endpoints)
+        })
     }
 
     /// Gives the command more time: what the user is willing to wait.

@@ -75,8 +75,9 @@ impl Client {
         Self { routes: Arc::new(Routes::new(config, net, Plane::Forward)), fail_fast: false }
     }
 
-    /// Gives up as soon as every endpoint failed once, instead of trying on until the timeout: for
-    /// a command that a person waits for.
+    /// For a command that a person waits for. Gives up as soon as every endpoint failed once,
+    /// instead of trying on until the timeout; and does not wait long for an endpoint that says
+    /// nothing, but dials the next one beside it and takes the first that greets.
     #[must_use]
     pub fn fail_fast(mut self) -> Self {
         self.fail_fast = true;
@@ -179,6 +180,17 @@ impl Client {
     ) -> Result<Answer<A::Told>, Fault> {
         let mut trip = Trip::new(self, &ask, head, timeout);
         loop {
+            if self.fail_fast
+                && let Err(errors) = trip.meet().await
+            {
+                for error in errors {
+                    trip.note(error);
+                }
+                if trip.is_over(&ask) || !trip.pause().await {
+                    return Err(trip.give_up());
+                }
+                continue;
+            }
             let Some(link) = self.routes.pick(trip.turn) else {
                 return Err(no_endpoints());
             };

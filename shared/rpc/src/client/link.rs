@@ -86,6 +86,11 @@ impl Link {
         &self.address
     }
 
+    /// True while there is a connection for calls.
+    pub(super) fn is_open(&self) -> bool {
+        self.calls.open.lock().iter().any(|load| !load.connection.is_closed())
+    }
+
     /// A connection for one request, dialed if there is none yet.
     ///
     /// # Cancel safety

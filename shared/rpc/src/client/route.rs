@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dsync_core::node::{ClusterId, Role};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
@@ -18,6 +20,8 @@ use crate::preamble::{Hail, Plane};
 
 /// Time for which an address that could not be reached is not tried again on a node's word.
 const AVOID: Duration = Duration::from_secs(30);
+/// Time for an endpoint to greet before the next one is dialed beside it.
+const HEAD_START: Duration = Duration::from_millis(150);
 /// Such addresses remembered.
 const AVOID_MAX: usize = 256;
 
@@ -79,6 +83,62 @@ impl Routes {
     /// True when there is another node to ask.
     pub(super) fn has_choice(&self) -> bool {
         self.endpoints.len() > 1 || self.direct.read().is_some()
+    }
+
+    /// Sees to it that the endpoint in turn is one that greets: dials it, and whenever the last one
+    /// dialed says nothing for [`HEAD_START`], the next one beside it. The first that greets is in
+    /// turn from then on. At once where a connection is open, or there is no choice.
+    ///
+    /// # Errors
+    /// Why each endpoint cannot be used.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn meet(&self, limit: Duration) -> Result<(), Vec<ConnectError>> {
+        let count = self.endpoints.len();
+        let first = self.current.load(Ordering::Relaxed);
+        let link = |turn: usize| {
+            let at = first.wrapping_add(turn).checked_rem(count)?;
+            self.endpoints.get(at)
+        };
+        if count < 2 || self.direct.read().is_some() || link(0).is_some_and(|l| l.is_open()) {
+            return Ok(());
+        }
+        let mut dialing = FuturesUnordered::new();
+        let mut errors = Vec::new();
+        let mut turn = 0;
+        loop {
+            if turn < count
+                && let Some(link) = link(turn)
+            {
+                let at = turn;
+                dialing.push(async move { (at, link.lane(self, false, limit).await) });
+                turn += 1;
+            }
+            let dialed = if turn < count {
+                tokio::time::timeout(HEAD_START, dialing.next()).await
+            } else {
+                Ok(dialing.next().await)
+            };
+            match dialed {
+                // It has had its start; the next one is dialed.
+                Err(_) => {}
+                Ok(Some((at, Ok(_)))) => {
+                    // Lost: another call has moved on already.
+                    self.current
+                        .compare_exchange(
+                            first,
+                            first.wrapping_add(at),
+                            Ordering::Relaxed,
+                            Ordering::Relaxed,
+                        )
+                        .unwrap_or_default();
+                    return Ok(());
+                }
+                Ok(Some((_, Err(error)))) => errors.push(error),
+                Ok(None) => return Err(errors),
+            }
+        }
     }
 
     /// That link gave no good answer: the next request, of whatever call, goes elsewhere. Of many

@@ -64,6 +64,12 @@ impl<'a> Trip<'a> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// Finds an endpoint that greets, if none is at hand; else why each did not.
+    pub(super) async fn meet(&self) -> Result<(), Vec<ConnectError>> {
+        let routes = &self.client.routes;
+        routes.meet(routes.config.connect_timeout.min(self.left())).await
+    }
+
     pub(super) async fn attempt<A: Ask>(
         &self,
         link: &Arc<Link>,
