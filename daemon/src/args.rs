@@ -16,7 +16,8 @@ Examples:
 
 const AFTER: &str = "\
 Every key of the .env file may also be set in the process environment, which outdoes the file;
-a flag outdoes both. Exit codes: 0 done, 64 usage, 78 configuration.";
+a flag outdoes both. Exit codes: 0 stopped, 64 usage, 69 its port or data directory is taken, 70 a
+fault of its own or of its disk, 78 configuration, or another's data directory, 130 stopped twice.";
 
 /// Locks, job queues and a coherent cache: the daemon.
 #[derive(Debug, Clone, Parser)]

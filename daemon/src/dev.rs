@@ -84,6 +84,10 @@ impl Drop for DataDir {
 
 /// Runs the cluster until it is asked to stop.
 pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
+    if let Some(port) = named_twice(&args.ports) {
+        report::failure(format_args!("--ports names {port} twice: each node needs its own"));
+        return exit::USAGE.into();
+    }
     let data = DataDir::new(args.data_dir.as_deref());
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -114,6 +118,12 @@ pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
         _ = stopping => ExitCode::SUCCESS,
         _ = signals.next() => ExitCode::from(130),
     }
+}
+
+/// The first port that was there before.
+fn named_twice(ports: &[u16]) -> Option<u16> {
+    let mut seen = std::collections::BTreeSet::new();
+    ports.iter().copied().find(|port| !seen.insert(*port))
 }
 
 fn cannot_start(error: &CannotStart) -> ExitCode {
@@ -147,4 +157,15 @@ fn greet(args: &DevArgs, data: &DataDir) {
         "Try in another terminal: dsctl {endpoints}lock acquire my-lock --ttl 60s"
     ));
     report::line("Ctrl-C stops them.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_named_twice_is_found() {
+        assert_eq!(named_twice(&[1, 2, 3, 2]), Some(2));
+        assert_eq!(named_twice(&[1, 2, 3]), None);
+    }
 }

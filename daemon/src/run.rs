@@ -23,11 +23,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// # Cancel safety
 /// Not cancel safe: run it to its end.
 pub async fn run(loaded: Loaded, telemetry: Telemetry) -> ExitCode {
-    let role = loaded.config.role;
-    if role != Role::Lock {
-        report::failure(format_args!(
-            "the {role} role is not in this build yet: NODE_TYPE=lock is what it runs"
-        ));
+    if let Some(why) = not_in_this_build(loaded.config.role) {
+        report::failure(why);
         return exit::CONFIG.into();
     }
     let http = match &loaded.config.metrics_addr {
@@ -59,6 +56,13 @@ pub async fn run(loaded: Loaded, telemetry: Telemetry) -> ExitCode {
         http.stop().await;
     }
     code
+}
+
+/// Why a node of that role cannot be started yet, if so.
+pub fn not_in_this_build(role: Role) -> Option<String> {
+    (role != Role::Lock).then(|| {
+        format!("the {role} role is not in this build yet: NODE_TYPE=lock is what it runs")
+    })
 }
 
 /// The machine that this process runs on.

@@ -41,7 +41,8 @@ fn node(args: &NodeArgs) -> ExitCode {
                 if args.print_config {
                     report::settings(&loaded.settings);
                 }
-                for warning in &loaded.warnings {
+                let warnings = loaded.warnings.iter().map(ToString::to_string);
+                for warning in warnings.chain(run::not_in_this_build(loaded.config.role)) {
                     report::failure(format_args!("warning: {warning}"));
                 }
                 ExitCode::SUCCESS

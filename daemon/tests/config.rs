@@ -73,6 +73,15 @@ fn a_good_configuration_is_0_and_writes_nothing() {
 }
 
 #[test]
+fn a_role_that_cannot_be_started_yet_is_good_with_a_warning() {
+    let dir = with_file("NODE_ID=q1\nNODE_PORT=9001\nNODE_TYPE=queue\n");
+    let (code, _, stderr) = run(dir.path(), &["--env-file", "node.env", "--check-config"]);
+    let warning = "warning: the queue role is not in this build yet";
+    assert!(code == 0 && stderr.contains(warning), "{code} {stderr}");
+    assert_eq!(run(dir.path(), &["--env-file", "node.env"]).0, 78);
+}
+
+#[test]
 fn all_problems_come_together_and_are_78() {
     let dir = with_file(
         b"\xef\xbb\xbfNODE_ID=lock node\r\n\

@@ -76,13 +76,12 @@ fn judge(goal: Goal, said: &[Said<NodeInfo>]) -> std::result::Result<String, Str
         Goal::Nodes(wanted) => serving >= wanted,
         Goal::AllUp | Goal::Leader => serving > 0 && missing.is_empty(),
     };
-    match (met, goal) {
-        (true, _) => Ok(counted),
-        (false, Goal::Nodes(wanted)) => {
-            Err(format!("{counted}, {wanted} wanted; {}", missing.join("; ")))
-        }
-        (false, _) => Err(format!("{counted}; {}", missing.join("; "))),
-    }
+    let wanted = match (met, goal) {
+        (true, _) => return Ok(counted),
+        (false, Goal::Nodes(wanted)) => format!("{counted}, {wanted} wanted"),
+        (false, _) => counted,
+    };
+    Err(std::iter::once(wanted).chain(missing).collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]
@@ -107,5 +106,6 @@ mod tests {
             judge(Goal::Nodes(3), &said).unwrap_err(),
             "2 of 3 nodes serve, 3 wanted; node-lock-3: connection refused"
         );
+        assert_eq!(judge(Goal::Nodes(9), &said[..2]).unwrap_err(), "2 of 2 nodes serve, 9 wanted");
     }
 }

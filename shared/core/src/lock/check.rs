@@ -118,8 +118,8 @@ fn check_ttl(ttl_ms: u64) -> Result<(), Fault> {
         return Ok(());
     }
     Err(invalid(
-        format!("a lease of {ttl_ms} ms"),
-        format!("a lease lasts {MIN_TTL_MS} ms to {DAY_MS} ms (24 h)"),
+        format!("a lease of {ttl_ms} ms is not between {MIN_TTL_MS} ms and {DAY_MS} ms (24 h)"),
+        "ask for one that is, and renew it for as long as you need the lock",
     ))
 }
 
@@ -128,8 +128,8 @@ fn check_wait(wait_ms: u64) -> Result<(), Fault> {
         return Ok(());
     }
     Err(invalid(
-        format!("a wait of {wait_ms} ms"),
-        format!("wait at most {DAY_MS} ms (24 h), then ask again"),
+        format!("a wait of {wait_ms} ms is longer than {DAY_MS} ms (24 h)"),
+        "wait less, then ask again",
     ))
 }
 
