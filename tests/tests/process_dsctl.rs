@@ -1,10 +1,5 @@
 //! `dsctl` while it waits, watches and holds: signals, readers that go away, and rare exit codes.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::get_unwrap,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -15,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dsync_tests::process::node::{send, shell_code};
+use dsync_tests::process::shape::{self, Is};
 use dsync_tests::process::{Cluster, Run, dsctl};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -74,7 +70,8 @@ impl Drop for Background {
 
 async fn acquire(cluster: &Cluster, lock: &str, owner: &str, more: &[&str]) -> String {
     let arguments = [&["lock", "acquire", lock, "--owner", owner, "-o", "json"], more].concat();
-    cluster.dsctl(&arguments).await.ok()["token"].as_str().unwrap().to_owned()
+    let grant = cluster.dsctl(&arguments).await.ok();
+    shape::field(&grant, "/token", Is::Id).as_str().unwrap().to_owned()
 }
 
 /// Holders and waiters of a lock.
@@ -84,8 +81,8 @@ async fn people(cluster: &Cluster, lock: &str) -> (usize, usize) {
         return (0, 0);
     }
     let show = run.ok();
-    let count = |what: &str| show[what].as_array().map_or(0, Vec::len);
-    (count("holders"), count("waiters"))
+    let count = |what| shape::field(&show, what, Is::List).as_array().map_or(0, Vec::len);
+    (count("/holders"), count("/waiters"))
 }
 
 async fn until_people(cluster: &Cluster, lock: &str, wanted: (usize, usize)) {
@@ -251,7 +248,7 @@ async fn rare_exit_codes_are_as_promised() {
     let whole = fs::read(backup).unwrap();
     let (noise, short) = (folder.join("noise"), folder.join("short"));
     fs::write(&noise, [7; 3_000]).unwrap();
-    fs::write(&short, whole.get(..whole.len() - 1).unwrap()).unwrap();
+    fs::write(&short, &whole[..whole.len() - 1]).unwrap();
     for bad in ["/etc/passwd", noise.to_str().unwrap(), short.to_str().unwrap()] {
         let run = cluster.dsctl(&["raft", "snapshot", "restore", bad, "--yes", "-o", "json"]).await;
         let error = &run.expect(65).json()["error"];

@@ -18,8 +18,8 @@ use crate::raft::{Engine, Leadership, Machine, NotDone};
 /// Time between two looks for a leader that may have been elected without notice.
 const RETRY: Duration = Duration::from_millis(25);
 /// So long before its caller gives up, at most, a request is answered: an answer that says what
-/// happened is worth more than one that comes too late.
-const MARGIN: Duration = Duration::from_millis(100);
+/// happened is worth more than one that comes too late. More than what a deadline is rounded up by.
+const MARGIN: Duration = Duration::from_millis(200);
 
 /// A request that only the leader can serve.
 pub trait LeaderCall: Sync {
@@ -108,8 +108,8 @@ impl<M: Machine> ToLeader<M> {
     /// # Cancel safety
     /// A request that was proposed is carried out all the same.
     pub async fn call<C: LeaderCall>(&self, call: &C, until: Instant) -> Answer<C::Reply> {
-        let margin = until.saturating_duration_since(Instant::now()) / 8;
-        let until = until - margin.min(MARGIN);
+        let left = until.saturating_duration_since(Instant::now());
+        let until = until - MARGIN.min(left / 2);
         if !call.is_long_poll() {
             return self.serve(call, until).await;
         }
