@@ -332,7 +332,7 @@ proptest! {
     /// be missing are the spaces around it and a comment.
     #[test]
     fn bare_values_are_literal_or_refused(
-        value in "([^'\"\\p{Cc}]{0,40}|[^'\"\\p{Cc}][a-z $#{}\\\\'\"]{0,20})"
+        value in "([^'\"\\p{Cc}]{0,40}|[^'\"\\p{Cc}\\s][a-z $#{}\\\\'\"]{0,20})"
     ) {
         let (file, problems) = parse_file("x".to_owned(), format!("K={value}").as_bytes());
         match file.lines.first() {
