@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use dsync::api::{Answer, NodeRequest, NodeResponse};
 use dsync::codec::{Reply, ServerCodec};
-use dsync::connection::DEADLINE_SLACK;
+use dsync::connection::{DEADLINE_SLACK, whole_steps};
 use dsync::net::Stream;
 use dsync::peer::{PeerRequest, PeerResponse};
 use dsync::transport::{Gate, Pace, Transport, Turns};
@@ -28,9 +28,6 @@ use tokio_util::sync::CancellationToken;
 use super::counters::{Counters, Gauge, count};
 use super::greeting::Identity;
 use super::handler::{Call, Caller, NodeHandler, PeerHandler};
-
-/// Callers' timers are whole steps of this; see [`time_asked_for`].
-const DEADLINE_STEP: Duration = Duration::from_millis(20);
 
 /// A connection after its greeting.
 pub(super) struct Link {
@@ -206,9 +203,7 @@ impl Scope {
 /// is put back: how long it was must not decide anything in a run that is repeated.
 fn time_asked_for(left: Duration) -> Duration {
     // Another client than ours may ask for less than the slack.
-    let asked = left.checked_sub(DEADLINE_SLACK).unwrap_or(left);
-    let steps = asked.as_nanos().div_ceil(DEADLINE_STEP.as_nanos());
-    DEADLINE_STEP * u32::try_from(steps).unwrap_or(u32::MAX)
+    whole_steps(left.checked_sub(DEADLINE_SLACK).unwrap_or(left))
 }
 
 fn panic_fault(what: &str, request: Option<&str>) -> Fault {

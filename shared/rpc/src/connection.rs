@@ -33,6 +33,10 @@ pub const IN_FLIGHT_PEER: usize = 4_096;
 /// tokio's, decides; the deadline, which tarpc counts on std's clock, only reaps what is left when
 /// its cancellation got lost and the connection did not break.
 pub const DEADLINE_SLACK: Duration = Duration::from_secs(60);
+/// Deadlines on the wire are whole steps of this (beside the slack), rounded up, and the way between
+/// two nodes takes a moment off: the receiver rounds up again, and has what was meant, however long
+/// a busy machine let either of them wait. So a run that is repeated has the same timers.
+pub const DEADLINE_STEP: Duration = Duration::from_millis(100);
 
 /// Why a call got no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -292,6 +296,29 @@ where
 fn context(limit: Duration) -> tarpc::context::Context {
     let mut context = tarpc::context::current();
     let limit = limit.min(Duration::from_secs(crate::codec::DEADLINE_MAX_S));
-    context.deadline = std::time::Instant::now() + limit + DEADLINE_SLACK;
+    context.deadline = std::time::Instant::now() + whole_steps(limit) + DEADLINE_SLACK;
     context
+}
+
+/// The time in whole [`DEADLINE_STEP`]s, rounded up.
+pub fn whole_steps(time: Duration) -> Duration {
+    let steps = time.as_nanos().div_ceil(DEADLINE_STEP.as_nanos());
+    DEADLINE_STEP * u32::try_from(steps).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_comes_back_whole_when_the_way_took_less_than_a_step() {
+        for limit in [1, 99, 100, 101, 2_985, 3_000].map(Duration::from_millis) {
+            let sent = whole_steps(limit);
+            assert!(sent >= limit && sent < limit + DEADLINE_STEP);
+            let late = DEADLINE_STEP.saturating_sub(Duration::from_nanos(1));
+            assert_eq!(whole_steps(sent.saturating_sub(late)), sent);
+            assert_eq!(whole_steps(sent), sent);
+        }
+        assert_eq!(whole_steps(Duration::ZERO), Duration::ZERO);
+    }
 }

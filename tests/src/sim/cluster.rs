@@ -27,6 +27,8 @@ use crate::history::{History, Recorder, SharedHistory, Us};
 use crate::load::{Mix, left, work};
 
 const PORT: u16 = 7_000;
+/// The simulation's step: as long as a sync takes, and at most what a message does on its way.
+const TICK: Duration = Duration::from_millis(2);
 /// Everybody can wait so long for a leader after a fault is mended.
 const RECOVERY: Us = 5_000_000;
 
@@ -98,7 +100,7 @@ pub fn run(setup: Setup) -> Run {
         .rng_seed(setup.seed)
         .enable_random_order()
         .simulation_duration(Duration::from_millis(setup.until_ms + 200_000))
-        .tick_duration(Duration::from_millis(1))
+        .tick_duration(TICK)
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(15))
         .tcp_capacity(65_536)
@@ -285,7 +287,7 @@ impl World {
     fn ask_all(&self, sim: &mut turmoil::Sim<'_>, recorder: &SharedHistory) -> Vec<RaftStatus> {
         let answers = Arc::new(Mutex::new(Vec::new()));
         let (client, nodes, into) = (self.client("asker"), self.setup.nodes, Arc::clone(&answers));
-        let recorder = Arc::clone(recorder);
+        let (recorder, trace) = (Arc::clone(recorder), self.trace.clone());
         let patience = Duration::from_millis(self.setup.mix.ttl_ms) + ALL_OVER;
         sim.client("asker", async move {
             recorder.remains(left(&client, patience).await);
@@ -296,8 +298,9 @@ impl World {
                     request_id: 1,
                 };
                 let answer = client.admin(AdminRequest::RaftStatus, options).await;
-                if let Ok(AdminReply::Raft(status)) = answer.and_then(|a| a.result) {
-                    into.lock().push(*status);
+                match answer.and_then(|a| a.result) {
+                    Ok(AdminReply::Raft(status)) => into.lock().push(*status),
+                    other => trace.add(&format!("{} says at the end: {other:?}", node_name(at))),
                 }
             }
             Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,11 +51,43 @@ struct Inode {
     current: Vec<u8>,
     /// As a power cut leaves it.
     durable: Vec<u8>,
+    /// Where the two may differ, so that a sync costs what was written and not the whole file.
+    dirty: Range<usize>,
     /// An fsync failed: the system dropped the dirty pages, a later fsync says nothing about them.
     forsaken: bool,
 }
 
 const BLOCK: usize = 64;
+
+impl Inode {
+    fn grow(&mut self, len: usize) {
+        let before = self.current.len();
+        if before < len {
+            self.current.resize(len, 0);
+            self.soil(before..len);
+        }
+    }
+
+    fn soil(&mut self, range: Range<usize>) {
+        self.dirty = if self.dirty.is_empty() {
+            range
+        } else {
+            self.dirty.start.min(range.start)..self.dirty.end.max(range.end)
+        };
+    }
+
+    /// Makes the durable half equal to the other.
+    fn write_back(&mut self) {
+        let len = self.current.len();
+        self.durable.resize(len, 0);
+        let dirty = self.dirty.start.min(len)..self.dirty.end.min(len);
+        let halves = (self.durable.get_mut(dirty.clone()), self.current.get(dirty));
+        if let (Some(old), Some(new)) = halves {
+            old.copy_from_slice(new);
+        }
+        self.dirty = 0..0;
+    }
+}
 
 impl SimFs {
     /// An empty file system.
@@ -108,6 +141,7 @@ impl SimFs {
         for inode in state.inodes.values_mut() {
             inode.current = survivors(inode, dice.as_mut());
             inode.durable.clone_from(&inode.current);
+            inode.dirty = 0..0;
             inode.forsaken = false;
         }
         // A folder's names survive together or not at all: one journal transaction.
@@ -141,7 +175,8 @@ impl SimFs {
             None => state.add(path),
         };
         state.durable_names.insert(path.to_path_buf(), id);
-        let inode = Inode { current: bytes.to_vec(), durable: bytes.to_vec(), forsaken: false };
+        let (current, durable) = (bytes.to_vec(), bytes.to_vec());
+        let inode = Inode { current, durable, ..Inode::default() };
         state.inodes.insert(id, inode);
     }
 
@@ -228,11 +263,10 @@ impl State {
         self.written += written;
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let count = usize::try_from(written).map_err(io::Error::other)?;
-        let current = &mut self.by_id(id)?.current;
-        if current.len() < start + count {
-            current.resize(start + count, 0);
-        }
-        let target = current.iter_mut().skip(start);
+        let inode = self.by_id(id)?;
+        inode.grow(start + count);
+        inode.soil(start..start + count);
+        let target = inode.current.iter_mut().skip(start);
         bytes.iter().take(count).zip(target).for_each(|(new, old)| *old = *new);
         if power <= room && power < wanted {
             return Err(io::Error::other("the simulated machine lost power"));
@@ -344,7 +378,10 @@ impl FsFile for SimFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
         self.fs.with(self.generation, |state| {
-            state.by_id(self.inode)?.current.resize(len, 0);
+            let inode = state.by_id(self.inode)?;
+            let before = inode.current.len();
+            inode.current.resize(len, 0);
+            inode.soil(before.min(len)..before.max(len));
             Ok(())
         })
     }
@@ -359,7 +396,7 @@ impl FsFile for SimFile {
                 return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
             }
             if !inode.forsaken {
-                inode.durable.clone_from(&inode.current);
+                inode.write_back();
             }
             Ok(())
         })
@@ -380,6 +417,38 @@ impl Drop for SimLock {
         let mut state = self.fs.0.lock();
         if state.generation == self.generation {
             state.locks.remove(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_writes_back_whatever_was_changed() {
+        let mut dice = Dice(7);
+        let mut draw =
+            |below: u64| (0..12).fold(0, |sum, _| sum * 2 + u64::from(dice.keep())) % below;
+        let fs = SimFs::new();
+        let file = fs.create(Path::new("f")).unwrap();
+        for round in 0..2_000 {
+            match draw(4) {
+                0 => file.set_len(draw(500)).unwrap(),
+                1 => file.sync_data().unwrap(),
+                _ => {
+                    let bytes = vec![
+                        u8::try_from(round % 251).unwrap();
+                        1 + usize::try_from(draw(40)).unwrap()
+                    ];
+                    file.write_at(&bytes, draw(500)).unwrap();
+                }
+            }
+            if draw(3) == 0 {
+                file.sync_data().unwrap();
+                let state = fs.0.lock();
+                assert!(state.inodes.values().all(|inode| inode.current == inode.durable));
+            }
         }
     }
 }
