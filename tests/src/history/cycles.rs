@@ -283,7 +283,7 @@ mod tests {
     fn a_second_victim_is_found() {
         let mut h = crossed();
         let cycle = h.ops[3].answer.clone();
-        h.ops[2].answer = cycle.clone();
+        h.ops[2].answer = cycle;
         h.ops[2].queued = None;
         if let Answer::Deadlock(edges) = &mut h.ops[2].answer {
             edges.rotate_left(1);

@@ -200,7 +200,7 @@ impl<'a> Operations<'a> {
             }
             Answer::NotHolder => self.put(lock, op.client, whole, Step::NotHolder { owner }),
             Answer::Unknown if all => {
-                self.put(lock, op.client, open, Step::MaybeReleased { owner })
+                self.put(lock, op.client, open, Step::MaybeReleased { owner });
             }
             Answer::Unknown => self.put(lock, op.client, open, Step::MaybeLeft { owner }),
             _ => {}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dsd::assembly::RunningNode;
 use dsd::raft::{Engine, Leadership, Reached};
 use dsd::roles::lock::LockState;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Steps between two comparisons of whole states, which have to be encoded for it.
@@ -45,7 +46,7 @@ pub struct Seen {
 }
 
 /// How often the nodes were looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Looks {
     /// Steps.
     pub steps: u64,
@@ -91,7 +92,7 @@ impl Invariants {
         for (at, node) in nodes.iter().enumerate() {
             self.node(at, node.as_ref().map(Watched::seen));
         }
-        if self.looks.steps % HASH_EVERY == 0 {
+        if self.looks.steps.is_multiple_of(HASH_EVERY) {
             for node in nodes.iter().flatten() {
                 let index = node.engine.reached().applied;
                 let same = nodes.iter().flatten().filter(|n| n.engine.reached().applied == index);
@@ -158,6 +159,7 @@ impl Invariants {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "a node that is down is told as None beside it")]
     fn at(committed: u64, applied: u64, term: u64, token: u64) -> Option<Seen> {
         Some(Seen { leads: None, reached: Reached { committed, applied, term }, token })
     }
@@ -166,7 +168,9 @@ mod tests {
         let steps = steps.to_vec();
         let run = move || {
             let mut invariants = Invariants::new(1, 3);
-            steps.into_iter().for_each(|(node, seen)| invariants.node(node, seen));
+            for (node, seen) in steps {
+                invariants.node(node, seen);
+            }
         };
         std::panic::catch_unwind(run).is_err()
     }
