@@ -8,6 +8,7 @@ use dsync::api::{AdminReply, AdminRequest, Head, LockReply, LockRequest};
 use dsync::preamble::Plane;
 use dsync_core::lock::{Command, Outcome, Request, RequestKey};
 use dsync_tests::load::holdings::name;
+use dsync_tests::process::node::Node;
 use dsync_tests::process::stats::Usage;
 use dsync_tests::process::{Cluster, Plan};
 use dsync_tests::wire::{Raw, crowd, hail, many_descriptors, net};
@@ -144,7 +145,7 @@ async fn wait_for_calm(cluster: &Cluster, before: &[(u32, Usage)]) {
 }
 
 fn usage(cluster: &Cluster) -> Vec<(u32, Usage)> {
-    let pids = cluster.nodes.iter().filter_map(dsync_tests::process::node::Node::pid);
+    let pids = cluster.nodes.iter().filter_map(Node::pid);
     pids.map(|pid| (pid, Usage::of(pid))).collect()
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use dsync_core::lock::Mode;
+use serde::{Deserialize, Serialize};
 
 use super::{Action, Answer, History, Op};
 
@@ -30,7 +31,7 @@ impl fmt::Display for Violation {
 }
 
 /// What was checked and found right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Requests.
     pub operations: usize,
@@ -41,17 +42,17 @@ pub struct Report {
     /// Writes to guarded resources.
     pub writes: usize,
     /// How often each thing that a client can do was done to its end, by name.
-    pub kinds: BTreeMap<&'static str, usize>,
+    pub kinds: BTreeMap<String, usize>,
     /// Faults that fired, by name.
     pub faults: Vec<(String, u64)>,
 }
 
 impl Report {
     pub(super) fn of(history: &History) -> Self {
-        let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
         for op in &history.ops {
             for kind in kinds_of(op) {
-                *kinds.entry(kind).or_insert(0) += 1;
+                *kinds.entry(kind.to_owned()).or_insert(0) += 1;
             }
         }
         let count = |is: fn(&Op) -> bool| history.ops.iter().filter(|op| is(op)).count();

@@ -15,6 +15,7 @@ use dsd::server::Limits;
 use dsd::telemetry::{Recent, Telemetry};
 use dsync::api::{AdminReply, AdminRequest, RaftStatus};
 use dsync::{CallOptions, Client, ClientConfig};
+use dsync_core::Fault as Refusal;
 use dsync_core::config::{LogFormat, NodeConfig, Store, Timers};
 use dsync_core::node::Role;
 use parking_lot::Mutex;
@@ -292,13 +293,7 @@ impl World {
         sim.client("asker", async move {
             recorder.remains(left(&client, patience).await);
             for at in 0..nodes {
-                let options = CallOptions {
-                    timeout: Duration::from_secs(5),
-                    target: Some(node_name(at)),
-                    request_id: 1,
-                };
-                let answer = client.admin(AdminRequest::RaftStatus, options).await;
-                match answer.and_then(|a| a.result) {
+                match ask(&client, &node_name(at)).await {
                     Ok(AdminReply::Raft(status)) => into.lock().push(*status),
                     other => trace.add(&format!("{} says at the end: {other:?}", node_name(at))),
                 }
@@ -307,5 +302,23 @@ impl World {
         });
         sim.run().unwrap_or_else(|e| panic!("seed {}: {e}", self.setup.seed));
         std::mem::take(&mut *answers.lock())
+    }
+}
+
+/// Asks a node for its Raft status, a few times: a connection between two nodes that died while
+/// they were cut off may be noticed only when it is used, and costs one request.
+async fn ask(client: &Client, node: &str) -> Result<AdminReply, Refusal> {
+    let mut tries = 3;
+    loop {
+        tries -= 1;
+        let options = CallOptions {
+            timeout: Duration::from_secs(5),
+            target: Some(node.to_owned()),
+            request_id: tries,
+        };
+        match client.admin(AdminRequest::RaftStatus, options).await.and_then(|a| a.result) {
+            Err(refusal) if refusal.retryable && tries > 0 => {}
+            answer => return answer,
+        }
     }
 }
