@@ -216,9 +216,11 @@ fn the_deployment_and_the_tour_go_as_printed() {
         }
         let (code, said) = desk.run(&shown.command);
         assert_eq!(code, shown.code, "`{}` exits with another code\n{said}", shown.command);
+        // How many followers have answered by the time of the commit differs from probe to probe.
+        let lines = if shown.command.starts_with("dsctl raft probe") { 1 } else { usize::MAX };
         assert_eq!(
-            squeezed_lines(&mut said.lines()),
-            squeezed_lines(&mut shown.output.iter().map(String::as_str)),
+            squeezed_lines(&mut said.lines().take(lines)),
+            squeezed_lines(&mut shown.output.iter().map(String::as_str).take(lines)),
             "`{}` prints something else\n{said}",
             shown.command
         );
