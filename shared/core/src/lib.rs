@@ -9,6 +9,7 @@ pub mod fault;
 pub mod lock;
 pub mod name;
 pub mod node;
+pub mod queue;
 pub mod raft;
 
 pub use fault::{Code, Effect, Fault};
