@@ -19,6 +19,8 @@ use crate::dial::{Class, ConnectError, whole_ms};
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// No attempt but the first begins with less time than this.
+const LAST_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// What to do with an answer.
 pub(super) enum Verdict<T> {
@@ -165,7 +167,8 @@ impl<'a> Trip<'a> {
     /// once; when all had their turn, a pause goes before the next round.
     pub(super) async fn pause(&mut self) -> bool {
         self.turn += 1;
-        let left = self.left();
+        // An attempt that cannot be answered any more would only make the outcome unknown.
+        let left = self.left().saturating_sub(LAST_ATTEMPT);
         if left.is_zero() {
             return false;
         }
