@@ -16,7 +16,9 @@ use std::time::Duration;
 use dsync_core::node::{ClusterId, Role};
 use dsync_core::{Code, Fault};
 
-use crate::api::{AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest};
+use crate::api::{
+    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+};
 use crate::connection::CallError;
 use crate::net::Net;
 use crate::preamble::{Hail, Plane};
@@ -140,6 +142,24 @@ impl Client {
         self.run(request, head(&options), options.timeout).await
     }
 
+    /// Calls the queue service. A pop whose wait is longer than [`POP_WAIT_MAX_MS`] is refused.
+    ///
+    /// [`POP_WAIT_MAX_MS`]: crate::api::POP_WAIT_MAX_MS
+    ///
+    /// # Errors
+    /// As of [`Self::lock`].
+    ///
+    /// # Cancel safety
+    /// As of [`Self::lock`]: jobs that a dropped pop was given come back when their lease ends, or
+    /// at once when the node noticed in time.
+    pub async fn queue(
+        &self,
+        request: QueueRequest,
+        options: CallOptions,
+    ) -> Result<Answer<QueueReply>, Fault> {
+        self.run(request, head(&options), options.timeout).await
+    }
+
     /// Hands a request of the lock service on as it came: its head names it and counts the hops.
     ///
     /// # Errors
@@ -172,6 +192,22 @@ impl Client {
         self.run(request, head, timeout).await
     }
 
+    /// Hands a request of the queue service on as it came.
+    ///
+    /// # Errors
+    /// As of [`Self::lock`].
+    ///
+    /// # Cancel safety
+    /// As of [`Self::lock`].
+    pub async fn hand_on_queue(
+        &self,
+        head: Head,
+        request: QueueRequest,
+        timeout: Duration,
+    ) -> Result<Answer<QueueReply>, Fault> {
+        self.run(request, head, timeout).await
+    }
+
     async fn run<A: Ask>(
         &self,
         ask: A,
@@ -181,7 +217,7 @@ impl Client {
         let mut trip = Trip::new(self, &ask, head, timeout);
         loop {
             if self.fail_fast
-                && let Err(errors) = trip.meet().await
+                && let Err(errors) = trip.meet(ask.place()).await
             {
                 for error in errors {
                     trip.note(error);
@@ -191,7 +227,7 @@ impl Client {
                 }
                 continue;
             }
-            let Some(link) = self.routes.pick(trip.turn) else {
+            let Some(link) = self.routes.pick(ask.place(), trip.turn) else {
                 return Err(no_endpoints());
             };
             let failed = match trip.attempt(&link, &ask).await {

@@ -68,6 +68,7 @@ impl Reply for NodeResponse {
         match self {
             Self::Lock(answer) => Self::Lock(faulty(answer, fault)),
             Self::Admin(answer) => Self::Admin(faulty(answer, fault)),
+            Self::Queue(answer) => Self::Queue(faulty(answer, fault)),
         }
     }
 }

@@ -17,7 +17,10 @@ use tarpc::{ClientMessage, Response};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, NodeClient};
+use crate::api::{
+    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, NodeClient, QueueReply,
+    QueueRequest,
+};
 use crate::codec::{ClientCodec, FRAME_MAX_CLIENT, FRAME_MAX_PEER};
 use crate::dial::{ConnectError, Greeted, dial, whole_ms};
 use crate::net::Net;
@@ -195,6 +198,22 @@ impl NodeConnection {
         limit: Duration,
     ) -> Result<Answer<AdminReply>, CallError> {
         self.call(limit, self.stub.admin(context(limit), head, request)).await
+    }
+
+    /// Calls the queue service.
+    ///
+    /// # Errors
+    /// As of [`Self::lock`].
+    ///
+    /// # Cancel safety
+    /// As of [`Self::lock`].
+    pub async fn queue(
+        &self,
+        head: Head,
+        request: QueueRequest,
+        limit: Duration,
+    ) -> Result<Answer<QueueReply>, CallError> {
+        self.call(limit, self.stub.queue(context(limit), head, request)).await
     }
 }
 

@@ -64,6 +64,7 @@ mod dead;
 mod id;
 mod limits;
 mod machine;
+mod partition;
 mod pop;
 mod push;
 mod query;
@@ -77,6 +78,7 @@ pub use command::*;
 pub use id::{ID_MAX, JobId, Receipt};
 pub use limits::{DEDUP_MS, Limits, Overflow};
 pub use machine::{Applied, Batch, QueueMachine, Request};
+pub use partition::{PARTITIONS, partition_of};
 pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotRef};
 pub use view::{Stats, Totals};
 

@@ -3,7 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::api::{AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest};
+use dsync_core::queue::partition_of;
+use dsync_core::queue::{Command, Query};
+
+use crate::api::{
+    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+};
 use crate::connection::{CallError, NodeConnection};
 use crate::dial::ConnectError;
 
@@ -19,12 +24,23 @@ pub(super) enum Failed {
     Call(CallError),
 }
 
-/// A request of either service.
+/// What one node is in charge of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// All locks.
+    Locks,
+    /// The queues of that partition.
+    Queues(u8),
+}
+
+/// A request of any service.
 pub(super) trait Ask: Send + Sync {
     /// Its reply.
     type Told: Send;
-    /// The node that answers is worth going to directly next time.
-    const FOLLOWS: bool;
+
+    /// What it is about, if one node is in charge of that: whoever answers is worth going to
+    /// directly next time.
+    fn place(&self) -> Option<Place>;
 
     /// Time that it asks the node to wait.
     fn wait(&self) -> Duration {
@@ -56,7 +72,10 @@ pub(super) trait Ask: Send + Sync {
 
 impl Ask for LockRequest {
     type Told = LockReply;
-    const FOLLOWS: bool = true;
+
+    fn place(&self) -> Option<Place> {
+        Some(Place::Locks)
+    }
 
     fn wait(&self) -> Duration {
         match self {
@@ -108,7 +127,10 @@ impl Ask for LockRequest {
 
 impl Ask for AdminRequest {
     type Told = AdminReply;
-    const FOLLOWS: bool = false;
+
+    fn place(&self) -> Option<Place> {
+        None
+    }
 
     fn is_read(&self) -> bool {
         match self {
@@ -148,5 +170,59 @@ impl Ask for AdminRequest {
         limit: Duration,
     ) -> Result<Answer<AdminReply>, CallError> {
         to.admin(head, self.clone(), limit).await
+    }
+}
+
+impl Ask for QueueRequest {
+    type Told = QueueReply;
+
+    fn place(&self) -> Option<Place> {
+        let queue = match self {
+            Self::Do { queue, .. } => queue,
+            Self::Read(
+                Query::Stats { queue }
+                | Query::Peek { queue, .. }
+                | Query::Job { queue, .. }
+                | Query::Audit { queue },
+            ) => queue,
+            Self::Read(Query::Queues { .. }) | Self::Ring { .. } => return None,
+        };
+        Some(Place::Queues(partition_of(queue)))
+    }
+
+    fn wait(&self) -> Duration {
+        match self {
+            Self::Do { command: Command::Pop { .. }, wait_ms, .. } => {
+                Duration::from_millis(*wait_ms)
+            }
+            Self::Do { .. } | Self::Read(_) | Self::Ring { .. } => Duration::ZERO,
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        match self {
+            Self::Do { .. } => false,
+            Self::Read(_) | Self::Ring { .. } => true,
+        }
+    }
+
+    fn may_repeat(&self) -> bool {
+        match self {
+            Self::Do { command, .. } => command.may_repeat(),
+            Self::Read(_) | Self::Ring { .. } => true,
+        }
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.wait() + PATIENCE)
+    }
+
+    async fn send(
+        &self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> Result<Answer<QueueReply>, CallError> {
+        to.queue(head, self.clone(), limit).await
     }
 }

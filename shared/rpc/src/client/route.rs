@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::ClientConfig;
+use super::ask::Place;
 use super::link::Link;
 use crate::connection::NodeConnection;
 use crate::dial::{Class, ConnectError};
@@ -34,8 +35,8 @@ pub(super) struct Routes {
     endpoints: Vec<Arc<Link>>,
     /// The endpoint that the next request goes to.
     current: AtomicUsize,
-    /// The node in charge, where its own address can be reached.
-    direct: RwLock<Option<Arc<Link>>>,
+    /// The nodes in charge, where their own addresses can be reached.
+    direct: RwLock<HashMap<Place, Arc<Link>>>,
     following: AtomicBool,
     avoid: Mutex<HashMap<String, Instant>>,
     /// Cluster per role, 0: not known yet.
@@ -70,19 +71,23 @@ impl Routes {
 
     /// The link for an attempt. The first one goes to the node in charge; `turn` counts the
     /// failures of this call.
-    pub(super) fn pick(&self, turn: usize) -> Option<Arc<Link>> {
+    pub(super) fn pick(&self, place: Option<Place>, turn: usize) -> Option<Arc<Link>> {
         if turn == 0
-            && let Some(direct) = &*self.direct.read()
+            && let Some(direct) = self.direct_to(place)
         {
-            return Some(Arc::clone(direct));
+            return Some(direct);
         }
         let at = self.current.load(Ordering::Relaxed).checked_rem(self.endpoints.len())?;
         self.endpoints.get(at).cloned()
     }
 
+    fn direct_to(&self, place: Option<Place>) -> Option<Arc<Link>> {
+        self.direct.read().get(&place?).cloned()
+    }
+
     /// True when there is another node to ask.
-    pub(super) fn has_choice(&self) -> bool {
-        self.endpoints.len() > 1 || self.direct.read().is_some()
+    pub(super) fn has_choice(&self, place: Option<Place>) -> bool {
+        self.endpoints.len() > 1 || self.direct_to(place).is_some()
     }
 
     /// Sees to it that the endpoint in turn is one that greets: dials it, and whenever the last one
@@ -94,14 +99,18 @@ impl Routes {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn meet(&self, limit: Duration) -> Result<(), Vec<ConnectError>> {
+    pub(super) async fn meet(
+        &self,
+        place: Option<Place>,
+        limit: Duration,
+    ) -> Result<(), Vec<ConnectError>> {
         let count = self.endpoints.len();
         let first = self.current.load(Ordering::Relaxed);
         let link = |turn: usize| {
             let at = first.wrapping_add(turn).checked_rem(count)?;
             self.endpoints.get(at)
         };
-        if count < 2 || self.direct.read().is_some() || link(0).is_some_and(|l| l.is_open()) {
+        if count < 2 || self.direct_to(place).is_some() || link(0).is_some_and(|l| l.is_open()) {
             return Ok(());
         }
         let mut dialing = FuturesUnordered::new();
@@ -144,11 +153,7 @@ impl Routes {
     /// That link gave no good answer: the next request, of whatever call, goes elsewhere. Of many
     /// calls that fail together only the first one moves on.
     pub(super) fn disappointed(&self, link: &Arc<Link>) {
-        let mut direct = self.direct.write();
-        if direct.as_ref().is_some_and(|direct| Arc::ptr_eq(direct, link)) {
-            *direct = None;
-        }
-        drop(direct);
+        self.direct.write().retain(|_, direct| !Arc::ptr_eq(direct, link));
         let current = self.current.load(Ordering::Relaxed);
         let Some(at) = current.checked_rem(self.endpoints.len()) else { return };
         if self.endpoints.get(at).is_some_and(|e| Arc::ptr_eq(e, link)) {
@@ -162,7 +167,12 @@ impl Routes {
 
     /// A node answered as the one in charge, on whose word its address may be better: finds out
     /// whether it can be reached from here, and goes there from then on. In the background.
-    pub(super) fn follow(this: &Arc<Self>, node: &str, address: &str) {
+    pub(super) fn follow(this: &Arc<Self>, place: Place, node: &str, address: &str) {
+        let known = this.direct.read().values().find(|link| link.address() == address).cloned();
+        if let Some(link) = known.filter(|link| link.is_open()) {
+            this.direct.write().insert(place, link);
+            return;
+        }
         if this.avoid.lock().get(address).is_some_and(|until| *until > Instant::now())
             || this.following.swap(true, Ordering::AcqRel)
         {
@@ -176,7 +186,7 @@ impl Routes {
             match link.lane(&this, false, limit).await {
                 Ok(lane) if lane.connection.greeting().id == node => {
                     tracing::debug!(%node, address = link.address(), "going there directly");
-                    *this.direct.write() = Some(link);
+                    this.direct.write().insert(place, link);
                 }
                 Ok(_) => this.shun(link.address()),
                 Err(error) => {

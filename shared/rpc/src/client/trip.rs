@@ -7,7 +7,7 @@ use std::time::Duration;
 use dsync_core::{Code, Effect, Fault};
 use tokio::time::Instant;
 
-use super::ask::{Ask, Failed};
+use super::ask::{Ask, Failed, Place};
 use super::link::Link;
 use super::route::Routes;
 use super::{Client, DEFAULT_TIMEOUT};
@@ -67,9 +67,9 @@ impl<'a> Trip<'a> {
     }
 
     /// Finds an endpoint that greets, if none is at hand; else why each did not.
-    pub(super) async fn meet(&self) -> Result<(), Vec<ConnectError>> {
+    pub(super) async fn meet(&self, place: Option<Place>) -> Result<(), Vec<ConnectError>> {
         let routes = &self.client.routes;
-        routes.meet(routes.config.connect_timeout.min(self.left())).await
+        routes.meet(place, routes.config.connect_timeout.min(self.left())).await
     }
 
     pub(super) async fn attempt<A: Ask>(
@@ -83,13 +83,16 @@ impl<'a> Trip<'a> {
         let left = self.left();
         // With other ways to go, a node that says nothing does not get all of the time.
         let share = ask.patience().map_or(left, |patience| patience.min(left));
-        let limit = if routes.has_choice() { share } else { left };
+        let limit = if routes.has_choice(ask.place()) { share } else { left };
         let result = ask.send(&lane.connection, self.head.clone(), limit).await;
         match result {
             Ok(answer) => {
                 let asked = lane.connection.greeting().id.as_str();
-                if A::FOLLOWS && self.head.target.is_none() && answer.served_by != asked {
-                    Routes::follow(routes, &answer.served_by, &answer.address);
+                if let Some(place) = ask.place()
+                    && self.head.target.is_none()
+                    && answer.served_by != asked
+                {
+                    Routes::follow(routes, place, &answer.served_by, &answer.address);
                 }
                 Ok(answer)
             }
