@@ -68,6 +68,7 @@ mod partition;
 mod pop;
 mod push;
 mod query;
+mod ring;
 mod settle;
 mod snapshot;
 mod state;
@@ -79,6 +80,7 @@ pub use id::{ID_MAX, JobId, Receipt};
 pub use limits::{DEDUP_MS, Limits, Overflow};
 pub use machine::{Applied, Batch, QueueMachine, Request};
 pub use partition::{PARTITIONS, partition_of};
+pub use ring::{Assignment, BEAT_LIFE_MS, Beat};
 pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotRef};
 pub use view::{Stats, Totals};
 
