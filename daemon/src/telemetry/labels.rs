@@ -216,6 +216,8 @@ label! {
         Leader = "leader",
         /// Raft ended.
         Stopped = "stopped",
+        /// It has no Raft.
+        None = "none",
     }
 }
 

@@ -178,7 +178,8 @@ impl RedisLink {
         &self.shared.redis
     }
 
-    pub(super) fn stopped(&self) -> &CancellationToken {
+    /// Cancelled when the node stops.
+    pub fn stopped(&self) -> &CancellationToken {
         &self.shared.stop
     }
 

@@ -31,7 +31,7 @@ impl RedisLink {
             stop.run_until_cancelled(async {
                 while !sender.is_closed() {
                     // Why it ended is told by the link itself, which uses the same server.
-                    drop(link.listen(&sender).await);
+                    link.listen(&sender).await.unwrap_or_default();
                     tokio::time::sleep(AGAIN).await;
                 }
             })

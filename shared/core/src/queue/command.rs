@@ -270,7 +270,7 @@ pub struct Delivery {
 pub enum Settled {
     /// As asked; also when the very same was done with it before.
     Done,
-    /// It failed for the last time: it is in the dead letters.
+    /// It failed for the last time, or its life was over: it is in the dead letters.
     Dead,
     /// The lease was lost, or the receipt never was one: nothing was done.
     Stale,

@@ -34,9 +34,10 @@
 //!   is ready again at the head. An expired lease has no pause: it goes to the head at once.
 //!   `release` takes the attempt back and puts the job at the head.
 //! - **Lease**: ends when the time has come, found by the next command or tick, at most
-//!   [`SWEEP_MAX`] at a time, oldest first, before the command is carried out.
+//!   [`SWEEP_MAX`] at a time, oldest first (of one time the smaller token), before the command is
+//!   carried out.
 //! - **ttl**: a job that is ready or delayed when its time is over goes to the dead letters (cause
-//!   "expired …") instead of being delivered; a leased one when its delivery fails.
+//!   "expired …") instead of being delivered; a leased one when its delivery fails or is released.
 //! - **Dead letters** keep payload, failures and cause, are never trimmed, and go only by redrive
 //!   (attempts, failures and ttl begin anew; at the tail) or by `PurgeDead`.
 //! - **Purge** removes all that is ready, delayed or leased. Ids are free again at once.
@@ -68,6 +69,7 @@ mod partition;
 mod pop;
 mod push;
 mod query;
+pub mod redis;
 mod ring;
 mod settle;
 mod snapshot;
@@ -80,7 +82,9 @@ pub use id::{ID_MAX, JobId, Receipt};
 pub use limits::{DEDUP_MS, Limits, Overflow};
 pub use machine::{Applied, Batch, QueueMachine, Request};
 pub use partition::{PARTITIONS, partition_of};
+pub(crate) use query::{JOBS_PAGE, QUEUES_PAGE};
 pub use ring::{Assignment, BEAT_LIFE_MS, Beat};
+pub(crate) use settle::kept_error;
 pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotRef};
 pub use view::{Stats, Totals};
 

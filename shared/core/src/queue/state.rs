@@ -109,7 +109,8 @@ pub(super) struct Orders {
     /// By rank (0 for the highest priority) and place.
     pub(super) ready: BTreeMap<(u8, i64), JobNo>,
     pub(super) delayed: BTreeSet<(u64, JobNo)>,
-    pub(super) leases: BTreeSet<(u64, JobNo)>,
+    /// By end and token.
+    pub(super) leases: BTreeSet<(u64, u64, JobNo)>,
     pub(super) dead: BTreeSet<(u64, JobNo)>,
     /// Ends of lives of ready and delayed jobs.
     pub(super) lives: BTreeSet<(u64, JobNo)>,
@@ -142,8 +143,8 @@ impl Orders {
             Place::Delayed { due_ms, .. } => {
                 self.delayed.insert((*due_ms, no));
             }
-            Place::Leased { until_ms, .. } => {
-                self.leases.insert((*until_ms, no));
+            Place::Leased { token, until_ms } => {
+                self.leases.insert((*until_ms, *token, no));
             }
             Place::Dead { since_ms, .. } => {
                 self.dead.insert((*since_ms, no));
@@ -162,8 +163,8 @@ impl Orders {
             Place::Delayed { due_ms, .. } => {
                 self.delayed.remove(&(*due_ms, no));
             }
-            Place::Leased { until_ms, .. } => {
-                self.leases.remove(&(*until_ms, no));
+            Place::Leased { token, until_ms } => {
+                self.leases.remove(&(*until_ms, *token, no));
             }
             Place::Dead { since_ms, .. } => {
                 self.dead.remove(&(*since_ms, no));
@@ -308,9 +309,7 @@ impl Queue {
     pub(super) fn next_due(&self) -> Option<u64> {
         let first = |set: &BTreeSet<(u64, JobNo)>| set.first().map(|(at, _)| *at);
         let order = &self.order;
-        [first(&order.leases), first(&order.delayed), first(&order.lives)]
-            .into_iter()
-            .flatten()
-            .min()
+        let lease = order.leases.first().map(|(at, ..)| *at);
+        [lease, first(&order.delayed), first(&order.lives)].into_iter().flatten().min()
     }
 }

@@ -59,6 +59,10 @@ impl Reference {
             }),
             Command::Release { receipts } => self.each(receipts, "release", |me, at| {
                 me.jobs[at].attempts -= 1;
+                if me.jobs[at].ends.is_some_and(|end| end <= me.now) {
+                    me.jobs[at].at = At::Dead(me.now);
+                    return Settled::Dead;
+                }
                 me.move_to_head(at);
                 Settled::Done
             }),
@@ -110,15 +114,17 @@ impl Reference {
     fn pass_time(&mut self) {
         let now = self.now;
         let due = |job: &Job| match job.at {
-            At::Leased(_, until) if until <= now => Some((0, until)),
+            At::Leased(token, until) if until <= now => Some((0, until, token)),
             At::Ready(_) | At::Delayed(..) if job.ends.is_some_and(|end| end <= now) => {
-                Some((1, job.ends.unwrap()))
+                Some((1, job.ends.unwrap(), 0))
             }
-            At::Delayed(due, _) if due <= now => Some((2, due)),
+            At::Delayed(due, _) if due <= now => Some((2, due, 0)),
             _ => None,
         };
-        while let Some((_, at, kind)) = (0..self.jobs.len())
-            .filter_map(|at| due(&self.jobs[at]).map(|(kind, time)| ((kind, time, at), at, kind)))
+        while let Some(((kind, ..), at)) = (0..self.jobs.len())
+            .filter_map(|at| {
+                due(&self.jobs[at]).map(|(kind, time, token)| ((kind, time, token, at), at))
+            })
             .min()
         {
             match kind {
