@@ -93,7 +93,8 @@ impl Random {
                 let ids = self.some_ids();
                 Command::PurgeDead { ids, max: self.one(&[1, 2, 1_000]) }
             }
-            96..=98 => Command::Limit { limits: self.limits() },
+            96..=97 => Command::Limit { limits: self.limits() },
+            98 => Command::GiveBack { request: u128::from(self.below(40)) },
             _ => self.broken(),
         }
     }

@@ -23,7 +23,9 @@
 //!   gets the next token of the queue and counts an attempt. The answer is remembered under the
 //!   request until the longest of its leases has ended: a repetition gives those of its jobs that
 //!   are still leased under the same token, with the lease time that is left. An empty answer is
-//!   not remembered. A pop with `ack` leaves no lease: the job is done at once.
+//!   not remembered. A pop with `ack` leaves no lease: the job is done at once. Who carried a pop
+//!   out for a client that is gone by then gives it back by its request: that does nothing if the
+//!   client has asked again meanwhile, by whatever way, and so has the jobs.
 //! - **Receipts**: `ack`, `nack`, `reject`, `release`, `extend` act only on a job that is leased
 //!   under the receipt's token; all others are stale. The last of those that ended a lease is
 //!   remembered with the job (after an ack with its id, for the dedup window): the same command

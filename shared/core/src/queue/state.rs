@@ -73,6 +73,8 @@ pub(super) struct Done {
 pub(super) struct Remembered {
     pub(super) until_ms: u64,
     pub(super) jobs: Vec<(JobNo, u64)>,
+    /// It was asked for again: whoever did has the jobs.
+    pub(super) claimed: bool,
 }
 
 /// Deliveries that the rate allows, in thousandths, as of then.
@@ -276,6 +278,13 @@ impl Queue {
     pub(super) fn remember_pop(&mut self, request: u128, pop: Remembered) {
         self.order.pops.insert((pop.until_ms, request));
         self.pops.insert(request, pop);
+    }
+
+    /// Forgets what a pop gave.
+    pub(super) fn forget_pop(&mut self, request: u128) -> Option<Remembered> {
+        let pop = self.pops.remove(&request)?;
+        self.order.pops.remove(&(pop.until_ms, request));
+        Some(pop)
     }
 
     /// Forgets what need not be remembered any more, at most so many of each.

@@ -280,7 +280,11 @@ fn items_of(command: &Command) -> usize {
         Command::Redrive { max, .. } | Command::PurgeDead { max, .. } => {
             usize::try_from(*max).unwrap_or(BATCH_MAX)
         }
-        Command::Pause { .. } | Command::Resume | Command::Purge | Command::Limit { .. } => 1,
+        Command::Pause { .. }
+        | Command::Resume
+        | Command::Purge
+        | Command::Limit { .. }
+        | Command::GiveBack { .. } => 1,
     }
 }
 
@@ -298,7 +302,8 @@ fn rank(command: &Command) -> u8 {
         | Command::Purge
         | Command::Limit { .. }
         | Command::Redrive { .. }
-        | Command::PurgeDead { .. } => 3,
+        | Command::PurgeDead { .. }
+        | Command::GiveBack { .. } => 3,
         Command::Pop { .. } => 4,
     }
 }

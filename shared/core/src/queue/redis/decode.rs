@@ -115,9 +115,10 @@ fn items(command: &Command) -> usize {
 
 fn single(command: &Command, count: u64) -> Outcome {
     match command {
-        Command::Purge | Command::Redrive { .. } | Command::PurgeDead { .. } => {
-            Outcome::Moved(count)
-        }
+        Command::Purge
+        | Command::Redrive { .. }
+        | Command::PurgeDead { .. }
+        | Command::GiveBack { .. } => Outcome::Moved(count),
         _ => Outcome::Set,
     }
 }

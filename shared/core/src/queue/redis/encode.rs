@@ -112,7 +112,7 @@ fn encode_pop(args: &mut Vec<Vec<u8>>, command: &Command) -> usize {
     put(&mut wish, 4, u64::from(*max));
     put(&mut wish, 8, *lease_ms);
     put(&mut wish, 1, u64::from(*ack));
-    args.extend([format!("{request:032x}").into(), wish, consumer.as_str().into()]);
+    args.extend([request_bytes(*request), wish, consumer.as_str().into()]);
     1
 }
 
@@ -137,6 +137,7 @@ fn encode_single(args: &mut Vec<Vec<u8>>, command: &Command) {
         Command::Limit { limits } => args.extend(["L".into(), limits_bytes(limits)]),
         Command::Redrive { ids, max } => encode_dead(args, "D", ids, *max),
         Command::PurgeDead { ids, max } => encode_dead(args, "X", ids, *max),
+        Command::GiveBack { request } => args.extend(["G".into(), request_bytes(*request)]),
         _ => {}
     }
 }
@@ -148,6 +149,10 @@ fn encode_dead(args: &mut Vec<Vec<u8>>, letter: &str, ids: &[JobId], max: u32) {
 
 pub(super) fn id_bytes(id: &JobId) -> Vec<u8> {
     id.bits().to_be_bytes().to_vec()
+}
+
+fn request_bytes(request: u128) -> Vec<u8> {
+    format!("{request:032x}").into_bytes()
 }
 
 fn receipt_bytes(receipt: &Receipt) -> Vec<u8> {

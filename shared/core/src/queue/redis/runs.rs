@@ -58,6 +58,7 @@ fn kind_of(command: &Command) -> (Kind, usize) {
         | Command::Purge
         | Command::Limit { .. }
         | Command::Redrive { .. }
-        | Command::PurgeDead { .. } => (Kind::Single, 1),
+        | Command::PurgeDead { .. }
+        | Command::GiveBack { .. } => (Kind::Single, 1),
     }
 }

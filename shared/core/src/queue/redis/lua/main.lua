@@ -135,7 +135,7 @@ end
 
 local RUN = {
   P = push, A = ack, S = settle, T = pop, Z = pause, R = resume, L = limit, U = purge, D = redrive,
-  X = purge_dead
+  X = purge_dead, G = give_back
 }
 
 -- The queue as it is when the call is over.

@@ -77,12 +77,16 @@ local function next_try()
   return wait
 end
 
--- What is left of an earlier answer: 'again', then token8, id, lease, record, marks of each.
-local function again(value)
+-- What is left of an earlier answer: 'again', then token8, id, lease, record, marks of each. From
+-- then on it is not given back.
+local function again(name, value)
   put_back()
   flush()
+  if byte(value, 9) == 0 then
+    call('SET', name, sub(value, 1, 8) .. '\1' .. sub(value, 10), 'KEEPTTL')
+  end
   local jobs = { 'again' }
-  for at = 9, #value, 24 do
+  for at = 10, #value, 24 do
     local receipt = sub(value, at, at + 23)
     local ends = call('ZSCORE', L, receipt)
     if ends then
@@ -149,7 +153,7 @@ local function pop(at)
     local most, lease, at_once = unpackb('>I4I8I1', ARGV[at + n * 3 - 1])
     local before = remembered[names[n]]
     if before and unpackb('>I8', before) > now then
-      answers[n] = again(before)
+      answers[n] = again(names[n], before)
     elseif paused then
       answers[n] = { 'paused', paused }
     else
@@ -160,7 +164,7 @@ local function pop(at)
       if given == 0 then answer = { 'none', next_try() } end
       if #memory > 0 then
         leased = leased + given
-        local value = pack('>I8', now + lease) .. concat(memory)
+        local value = pack('>I8', now + lease) .. '\0' .. concat(memory)
         call('SET', names[n], value, 'PX', integer(lease + SPARE_MS))
         remembered[names[n]] = value
       end
@@ -171,4 +175,28 @@ local function pop(at)
   put_back()
   flush()
   return answers, at + 1 + count * 3
+end
+
+-- `request`: what nobody received goes back to the head, in its old order.
+local function give_back(at)
+  local name = base .. 'p' .. ARGV[at]
+  local value = call('GET', name)
+  if not value or unpackb('>I8', value) <= now or byte(value, 9) ~= 0 then return 0, at + 1 end
+  call('UNLINK', name)
+  local receipts, ids = {}, {}
+  for from = #value - 23, 10, -24 do
+    receipts[#receipts + 1] = sub(value, from, from + 23)
+    ids[#ids + 1] = sub(value, from + 8, from + 23)
+  end
+  local held, marks, count = fetch('HMGET', W, ids), marks_of(ids), 0
+  for n, id in ipairs(ids) do
+    if held[n] and sub(held[n], 1, 8) == sub(receipts[n], 1, 8) then
+      add(later.unlease, receipts[n])
+      add(later.unhold, id)
+      release(id, held[n], marks[n])
+      count = count + 1
+    end
+  end
+  flush()
+  return count, at + 1
 end
