@@ -121,7 +121,7 @@ local function bury(list)
     end
     call('HSET', D, unpack(letters))
     call('ZADD', X, unpack(places))
-    call('HDEL', B, unpack(ids))
+    many('HDEL', B, ids)
     many('HDEL', M, marked)
   end
 end
