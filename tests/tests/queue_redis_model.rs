@@ -172,18 +172,18 @@ const FAULTS: [(&str, &str, &str); 10] = [
         "call('ZADD', X, unpack(places))",
         "call('ZADD', X, unpack(places)) call('ZREMRANGEBYRANK', X, 0, -3)",
     ),
-    ("16: the window is ignored", "local done = done_of(ids)", "local done = {}"),
+    (
+        "16: the window is ignored",
+        "local done = #slices > 0 and need('window').done_of(ids) or {}",
+        "local done = {}",
+    ),
     ("a pop's repetition is not known", "if before and unpackb('>I8', before) > now", "if false"),
     (
         "an entry without a job counts",
         "if s.stale == 0 then return ids end",
         "if true then return ids end",
     ),
-    (
-        "a failed job goes to the tail",
-        "enqueue(marks[at] and later.head or later.tail",
-        "enqueue(later.tail",
-    ),
+    ("a failed job goes to the tail", "enqueue(marks[at] and 'head' or 'tail'", "enqueue('tail'"),
     ("a job's life goes on while it is leased", "if life > 0 then", "if false then"),
     ("the last attempt is not the last", "attempts >= most then", "attempts > most then"),
 ];

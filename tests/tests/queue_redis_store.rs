@@ -92,8 +92,13 @@ async fn the_largest_batches_are_carried_out() {
     let server = Redis::start(RedisPlan::default()).await;
     let mut scripts = Scripts::load(&server);
     let mut twins = Twins::new("batches", BEGIN_MS, &mut scripts);
-    let jobs =
-        |ttl_ms| (0..1_000).map(move |n| NewJob { ttl_ms, priority: (n % 10) as u8, ..job(n) });
+    let jobs = |ttl_ms| {
+        (0..1_000).map(move |n| NewJob {
+            ttl_ms,
+            priority: u8::try_from(n % 10).unwrap(),
+            ..job(n)
+        })
+    };
     both(&mut twins, push(jobs(0)));
     let first = receipts(&both(&mut twins, pop(1, 1_000, 1_000)));
     both(&mut twins, Command::Extend { receipts: first.clone(), lease_ms: 2_000 });

@@ -38,9 +38,12 @@ pub const PARTITION_QUEUES_MAX: usize = 256;
 pub const COMMANDS: &str = concat!(
     include_str!("lua/common.lua"),
     include_str!("lua/state.lua"),
+    include_str!("lua/dead.lua"),
+    include_str!("lua/window.lua"),
     include_str!("lua/settle.lua"),
     include_str!("lua/push.lua"),
     include_str!("lua/pop.lua"),
+    include_str!("lua/set.lua"),
     include_str!("lua/main.lua"),
 );
 
