@@ -1,6 +1,5 @@
 //! The queue's scripts in a real Redis against the machine: random commands, the same answers.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "what a run did belongs to its output")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,5 @@
 //! The queue's scripts in a real Redis: what random commands do not reach.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "figures belong to the output")]
 
 use dsync_core::name::Name;
 use dsync_core::queue::redis::Done;
