@@ -1,9 +1,9 @@
 //! The queue's scripts in a real Redis against the machine: random commands, the same answers.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "what a run did belongs to its output")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
+use dsync_core::queue::redis::COMMANDS;
 use dsync_core::queue::{Command, Outcome, Pushed, Settled};
 use dsync_tests::process::{Redis, RedisPlan};
 use dsync_tests::queue::twins::STATES;
@@ -153,5 +153,51 @@ async fn random_commands_are_answered_alike() {
     for kind in KINDS {
         let often = seen.get(kind).copied().unwrap_or(0);
         assert!(often >= 10, "{kind}: {often} times in {seen:#?}");
+    }
+}
+
+/// A fault, put into the script on purpose: a line of it, and what stands there instead. The numbers
+/// are those of the reliability plan.
+const FAULTS: [(&str, &str, &str); 10] = [
+    (
+        "13: an ack ignores the token",
+        "if value and not gone[id] and sub(value, 1, 8) == token8 then",
+        "if value and not gone[id] then",
+    ),
+    ("14: a lease that ran out is not returned", "left = left - end_leases(left)", ""),
+    ("15: a dead letter is there twice", "many('HDEL', B, ids)", ""),
+    (
+        "15: dead letters are trimmed",
+        "call('ZADD', X, unpack(places))",
+        "call('ZADD', X, unpack(places)) call('ZREMRANGEBYRANK', X, 0, -3)",
+    ),
+    (
+        "16: the window is ignored",
+        "local done = #slices > 0 and need('window').done_of(ids) or {}",
+        "local done = {}",
+    ),
+    ("a pop's repetition is not known", "if before and unpackb('>I8', before) > now", "if false"),
+    (
+        "an entry without a job counts",
+        "if s.stale == 0 then return ids end",
+        "if true then return ids end",
+    ),
+    ("a failed job goes to the tail", "enqueue(marks[at] and 'head' or 'tail'", "enqueue('tail'"),
+    ("a job's life goes on while it is leased", "if life > 0 then", "if false then"),
+    ("the last attempt is not the last", "attempts >= most then", "attempts > most then"),
+];
+
+/// The comparison sees what it is there for.
+#[tokio::test]
+async fn faults_in_the_script_are_seen() {
+    let server = Redis::start(RedisPlan::default()).await;
+    for (fault, line, instead) in FAULTS {
+        assert_eq!(COMMANDS.matches(line).count(), 1, "{fault}: the script has no such line");
+        let mut scripts = Scripts::load_these(&server, &COMMANDS.replace(line, instead));
+        redis::cmd("FLUSHDB").exec(scripts.connection()).unwrap();
+        let caught =
+            (0..seeds()).find(|seed| history(*seed, &mut scripts, &mut Seen::new()).is_err());
+        println!("{fault}: seen by seed {caught:?}");
+        assert!(caught.is_some(), "{fault}: not seen by {} seeds", seeds());
     }
 }

@@ -103,7 +103,7 @@ impl Random {
     pub fn id(&mut self) -> JobId {
         let number = self.rng.random_range(0..IDS);
         match number % 3 {
-            0 => JobId::random(u128::from(number) << 64 | 0x1_0001 * u128::from(number)),
+            0 => JobId::random((u128::from(number) << 64) | (0x1_0001 * u128::from(number))),
             1 => JobId::parse(&format!("job-{number}")).expect("an id"),
             _ => JobId::parse(&format!("größe:{number}")).expect("an id"),
         }

@@ -85,7 +85,7 @@ fn outcomes_of(run: &Run, commands: &[Command], answer: Reply, now: u64) -> Read
             let mut letters = letters.iter();
             in_run
                 .map(|command| {
-                    letters.by_ref().take(items(command)).map(settled).collect::<Read<_>>()
+                    letters.by_ref().take(items(command)).copied().map(settled).collect::<Read<_>>()
                 })
                 .map(|list| list.map(Outcome::Settled))
                 .collect()
@@ -109,18 +109,26 @@ fn items(command: &Command) -> usize {
         | Command::Reject { receipts, .. }
         | Command::Release { receipts }
         | Command::Extend { receipts, .. } => receipts.len(),
-        _ => 1,
+        Command::Pop { .. }
+        | Command::Pause { .. }
+        | Command::Resume
+        | Command::Purge
+        | Command::Limit { .. }
+        | Command::Redrive { .. }
+        | Command::PurgeDead { .. }
+        | Command::GiveBack { .. } => 1,
     }
 }
 
 fn single(command: &Command, count: u64) -> Outcome {
-    match command {
+    let moves = matches!(
+        command,
         Command::Purge
-        | Command::Redrive { .. }
-        | Command::PurgeDead { .. }
-        | Command::GiveBack { .. } => Outcome::Moved(count),
-        _ => Outcome::Set,
-    }
+            | Command::Redrive { .. }
+            | Command::PurgeDead { .. }
+            | Command::GiveBack { .. }
+    );
+    if moves { Outcome::Moved(count) } else { Outcome::Set }
 }
 
 fn pushed(letter: u8, limit: &str) -> Read<Pushed> {
@@ -142,7 +150,7 @@ pub(super) fn state(letter: u8) -> Read<State> {
     })
 }
 
-fn settled(letter: &u8) -> Read<Settled> {
+fn settled(letter: u8) -> Read<Settled> {
     Ok(match letter {
         b'd' => Settled::Done,
         b'x' => Settled::Dead,

@@ -36,47 +36,65 @@ pub(super) fn clock(now_ms: Option<u64>) -> Vec<u8> {
     now_ms.map(number).unwrap_or_default()
 }
 
-pub(super) fn number(value: impl ToString) -> Vec<u8> {
-    value.to_string().into_bytes()
-}
-
-fn count(list: impl ExactSizeIterator) -> Vec<u8> {
-    number(list.len())
+pub(super) fn number<T: TryInto<u64>>(value: T) -> Vec<u8> {
+    value.try_into().unwrap_or(u64::MAX).to_string().into_bytes()
 }
 
 fn encode_run(args: &mut Vec<Vec<u8>>, commands: &[Command], run: &Run) {
-    let run_of = || run.places.iter().filter_map(|place| commands.get(*place));
     let head = args.len() + 1;
-    let mut items = 0;
-    let letter = match run.kind {
-        Kind::Push => "P",
-        Kind::Pop => "T",
-        Kind::Ack => "A",
-        Kind::Settle => "S",
-        Kind::Single => {
-            run_of().for_each(|command| encode_single(args, command));
-            return;
+    match run.kind {
+        Kind::Push => args.extend(["P".into(), Vec::new()]),
+        Kind::Pop => args.extend(["T".into(), Vec::new()]),
+        Kind::Ack => args.extend(["A".into(), Vec::new()]),
+        Kind::Settle => args.extend(["S".into(), Vec::new()]),
+        Kind::Single => {}
+    }
+    let of_run = run.places.iter().filter_map(|place| commands.get(*place));
+    let items: usize = of_run.map(|command| encode_command(args, command)).sum();
+    if run.kind != Kind::Single
+        && let Some(count) = args.get_mut(head)
+    {
+        *count = number(items);
+    }
+}
+
+/// The arguments of one command; how many items of its run that is.
+fn encode_command(args: &mut Vec<Vec<u8>>, command: &Command) -> usize {
+    match command {
+        Command::Push { jobs } => {
+            for job in jobs {
+                encode_job(args, job);
+            }
+            return jobs.len();
         }
-    };
-    args.push(letter.into());
-    args.push(Vec::new());
-    for command in run_of() {
-        items += match command {
-            Command::Push { jobs } => {
-                jobs.iter().for_each(|job| encode_job(args, job));
-                jobs.len()
-            }
-            Command::Ack { receipts } => {
-                args.extend(receipts.iter().map(receipt_bytes));
-                receipts.len()
-            }
-            Command::Pop { .. } => encode_pop(args, command),
-            _ => encode_settle(args, command),
-        };
+        Command::Ack { receipts } => {
+            args.extend(receipts.iter().map(receipt_bytes));
+            return receipts.len();
+        }
+        Command::Pop { request, max, lease_ms, ack, consumer } => {
+            let mut wish = Vec::with_capacity(13);
+            put(&mut wish, 4, u64::from(*max));
+            put(&mut wish, 8, *lease_ms);
+            put(&mut wish, 1, u64::from(*ack));
+            args.extend([request_bytes(*request), wish, consumer.as_str().into()]);
+        }
+        Command::Nack { receipts, delay_ms, error } => {
+            encode_settle(args, "n", *delay_ms, error, receipts);
+        }
+        Command::Reject { receipts, error } => encode_settle(args, "j", None, error, receipts),
+        Command::Release { receipts } => encode_settle(args, "r", None, "", receipts),
+        Command::Extend { receipts, lease_ms } => {
+            encode_settle(args, "e", Some(*lease_ms), "", receipts);
+        }
+        Command::Pause { reason } => args.extend(["Z".into(), reason.as_str().into()]),
+        Command::Resume => args.push("R".into()),
+        Command::Purge => args.push("U".into()),
+        Command::Limit { limits } => args.extend(["L".into(), limits_bytes(limits)]),
+        Command::Redrive { ids, max } => encode_dead(args, "D", ids, *max),
+        Command::PurgeDead { ids, max } => encode_dead(args, "X", ids, *max),
+        Command::GiveBack { request } => args.extend(["G".into(), request_bytes(*request)]),
     }
-    if let Some(place) = args.get_mut(head) {
-        *place = number(items);
-    }
+    1
 }
 
 fn encode_job(args: &mut Vec<Vec<u8>>, job: &NewJob) {
@@ -106,44 +124,19 @@ fn encode_job(args: &mut Vec<Vec<u8>>, job: &NewJob) {
     args.extend([head, rest]);
 }
 
-fn encode_pop(args: &mut Vec<Vec<u8>>, command: &Command) -> usize {
-    let Command::Pop { request, max, lease_ms, ack, consumer } = command else { return 0 };
-    let mut wish = Vec::with_capacity(13);
-    put(&mut wish, 4, u64::from(*max));
-    put(&mut wish, 8, *lease_ms);
-    put(&mut wish, 1, u64::from(*ack));
-    args.extend([request_bytes(*request), wish, consumer.as_str().into()]);
-    1
-}
-
-fn encode_settle(args: &mut Vec<Vec<u8>>, command: &Command) -> usize {
-    let (kind, ms, error, receipts) = match command {
-        Command::Nack { receipts, delay_ms, error } => ("n", *delay_ms, error.as_str(), receipts),
-        Command::Reject { receipts, error } => ("j", None, error.as_str(), receipts),
-        Command::Release { receipts } => ("r", None, "", receipts),
-        Command::Extend { receipts, lease_ms } => ("e", Some(*lease_ms), "", receipts),
-        _ => return 0,
-    };
-    args.extend([kind.into(), clock(ms), kept_error(error).into(), count(receipts.iter())]);
+fn encode_settle(
+    args: &mut Vec<Vec<u8>>,
+    kind: &str,
+    ms: Option<u64>,
+    error: &str,
+    receipts: &[Receipt],
+) {
+    args.extend([kind.into(), clock(ms), kept_error(error).into(), number(receipts.len())]);
     args.extend(receipts.iter().map(receipt_bytes));
-    1
-}
-
-fn encode_single(args: &mut Vec<Vec<u8>>, command: &Command) {
-    match command {
-        Command::Pause { reason } => args.extend(["Z".into(), reason.as_str().into()]),
-        Command::Resume => args.push("R".into()),
-        Command::Purge => args.push("U".into()),
-        Command::Limit { limits } => args.extend(["L".into(), limits_bytes(limits)]),
-        Command::Redrive { ids, max } => encode_dead(args, "D", ids, *max),
-        Command::PurgeDead { ids, max } => encode_dead(args, "X", ids, *max),
-        Command::GiveBack { request } => args.extend(["G".into(), request_bytes(*request)]),
-        _ => {}
-    }
 }
 
 fn encode_dead(args: &mut Vec<Vec<u8>>, letter: &str, ids: &[JobId], max: u32) {
-    args.extend([letter.into(), number(max), count(ids.iter())]);
+    args.extend([letter.into(), number(max), number(ids.len())]);
     args.extend(ids.iter().map(id_bytes));
 }
 

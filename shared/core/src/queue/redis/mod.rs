@@ -39,9 +39,12 @@ pub const PARTITION_QUEUES_MAX: usize = 256;
 pub const COMMANDS: &str = concat!(
     include_str!("lua/common.lua"),
     include_str!("lua/state.lua"),
+    include_str!("lua/dead.lua"),
+    include_str!("lua/window.lua"),
     include_str!("lua/settle.lua"),
     include_str!("lua/push.lua"),
     include_str!("lua/pop.lua"),
+    include_str!("lua/set.lua"),
     include_str!("lua/main.lua"),
 );
 
@@ -80,9 +83,9 @@ mod tests {
             let keys = [queue_key(&name), names_key(partition(&name))];
             keys.map(|key| String::from_utf8(key).unwrap())
         };
-        assert_eq!(seen("mail"), ["dsync:{p251}:mail:c", "dsync:{p251}:queues"]);
-        assert_eq!(seen("a:b"), ["dsync:{p000}:a:b:c", "dsync:{p000}:queues"]);
-        assert_eq!(seen("übung {x}"), ["dsync:{p000}:übung {x}:c", "dsync:{p000}:queues"]);
+        assert_eq!(seen("mail"), ["dsync:{p063}:mail:c", "dsync:{p063}:queues"]);
+        assert_eq!(seen("a:b"), ["dsync:{p089}:a:b:c", "dsync:{p089}:queues"]);
+        assert_eq!(seen("übung {x}"), ["dsync:{p139}:übung {x}:c", "dsync:{p139}:queues"]);
     }
 
     #[test]

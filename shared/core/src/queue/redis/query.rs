@@ -43,7 +43,7 @@ pub fn encode_query(query: &Query, now_ms: Option<u64>) -> Vec<Call> {
         Query::Stats { queue } => one(queue, vec!["S".into()]),
         Query::Peek { queue, state, skip, limit } => {
             let limit = (*limit).clamp(1, JOBS_PAGE);
-            one(queue, vec!["V".into(), letter(*state).into(), number(skip), number(limit)])
+            one(queue, vec!["V".into(), letter(*state).into(), number(*skip), number(limit)])
         }
         Query::Job { queue, id } => one(queue, vec!["J".into(), id_bytes(id)]),
         Query::Audit { queue } => one(queue, vec!["C".into()]),
@@ -178,11 +178,9 @@ mod tests {
     #[test]
     fn pages_of_partitions_become_one_page() {
         let lists = || vec![vec![named("b"), named("d")], vec![], vec![named("a"), named("c")]];
-        let names = |seen: Seen| match seen {
-            Seen::Queues { items, more } => {
-                (items.iter().map(|one| one.queue.to_string()).collect::<String>(), more)
-            }
-            other => panic!("{other:?}"),
+        let names = |seen: Seen| {
+            let Seen::Queues { items, more } = seen else { panic!("{seen:?}") };
+            (items.iter().map(|one| one.queue.to_string()).collect::<String>(), more)
         };
         assert_eq!(names(merge(lists(), 3)), ("abc".to_owned(), true));
         assert_eq!(names(merge(lists(), 4)), ("abcd".to_owned(), false));

@@ -29,7 +29,7 @@ impl Reply {
     pub(super) fn list(self) -> Read<Vec<Self>> {
         match self {
             Self::List(list) => Ok(list),
-            other => other.is_not("a list"),
+            other @ (Self::Nil | Self::Int(_) | Self::Bytes(_)) => other.is_not("a list"),
         }
     }
 
@@ -41,7 +41,7 @@ impl Reply {
     pub(super) fn bytes(self) -> Read<Vec<u8>> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            other => other.is_not("a string"),
+            other @ (Self::Nil | Self::Int(_) | Self::List(_)) => other.is_not("a string"),
         }
     }
 
@@ -62,7 +62,7 @@ impl Reply {
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .map_or_else(|| Self::Bytes(bytes).is_not("a number"), Ok),
-            other => other.is_not("a number"),
+            other @ (Self::Nil | Self::List(_)) => other.is_not("a number"),
         }
     }
 

@@ -20,7 +20,10 @@
 --   d    HASH    id -> since6, cause (2+), marks (4+), RECORD of a dead letter
 --   x    ZSET    MEMBER -> died ms
 --   tW.N HASH    id -> token8, until8: acknowledged, with `until` in the N-th slice of W ms
---   pHEX STRING  until8, then token8 id of each job that the pop request HEX was given
+--   pHEX STRING  until8 claimed1, then token8 id of each job that the pop request HEX was given
+--
+-- `w` and `t` have a field without a name and with a long value beside: a hash with one is a table,
+-- not a list that is searched from its beginning.
 --
 -- RECORD: HEAD, id (1+, empty if it is the hexadecimal digits), headers (2+), payload.
 -- MARKS:  attempts4, how1 and token8 of what ended the last lease, consumer (1+), number of errors1,
@@ -36,7 +39,7 @@ local floor, min, max = math.floor, math.min, math.max
 -- first pause, longest pause, ttl: 41 bytes. The first three are the script's, the rest the caller's.
 local HEAD = '>I6I6I6I1I4I2I4I4I4I4'
 local HEAD_BYTES = 41
-local STATE = '>' .. string.rep('I8', 20)
+local STATE = '>I8I8I8I8I8I8I8I8I8I8I8I8I8I8I8I8I8I8I8I8'
 -- Arguments of one call of Redis, below what Lua's stack holds; even, for pairs.
 local CHUNK = 1000
 -- Records of one HMGET, which may be half a megabyte each.
@@ -96,11 +99,20 @@ local function open_dead(value)
   return since, cause, sub(value, at, at + marks - 1), sub(value, at + marks)
 end
 
-local s = {}
+-- The counters: the token and the number given last, when the next thing happens, bytes of payloads
+-- here and in the dead letters, entries in lists without a job, the level of the rate and since when,
+-- lists that may have entries (and LIVES, if jobs with a ttl may be in `e`), whether `w` is padded;
+-- and the totals.
+local s
 local function load_state(packed)
-  s.token, s.no, s.due, s.bytes, s.dead_bytes, s.stale, s.level, s.filled, s.lists, s.padded,
-    s.pushed, s.duplicates, s.refused, s.delivered, s.acked, s.failed, s.expired, s.died, s.redriven,
-    s.purged = unpackb(STATE, packed)
+  local token, no, due, bytes, dead_bytes, stale, level, filled, lists, padded, pushed, duplicates,
+    refused, delivered, acked, failed, expired, died, redriven, purged = unpackb(STATE, packed)
+  s = {
+    token = token, no = no, due = due, bytes = bytes, dead_bytes = dead_bytes, stale = stale,
+    level = level, filled = filled, lists = lists, padded = padded, pushed = pushed,
+    duplicates = duplicates, refused = refused, delivered = delivered, acked = acked,
+    failed = failed, expired = expired, died = died, redriven = redriven, purged = purged
+  }
 end
 
 local function save_state()
