@@ -86,6 +86,7 @@ const OWNERS: [Owner; 9] = [
             "cli/src/settings/context",
             "cli/src/commands/man.rs",
             "cli/src/commands/raft/snapshot.rs",
+            "cli/src/commands/queue/export.rs",
         ],
     },
     Owner {
@@ -102,7 +103,7 @@ const OWNERS: [Owner; 9] = [
     Owner {
         what: "holds unsafe code",
         words: &["unsafe "],
-        owners: &["cli/src/commands/lock/child.rs", "cli/src/child.rs"],
+        owners: &["cli/src/child.rs"],
     },
     Owner {
         what: "asks for the wall clock",

@@ -34,7 +34,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Carries a verb out.
 pub(super) async fn run(verb: Bench, ctx: &Ctx) -> Result<Exit> {
-    let Bench::Lock(args) = verb;
+    let args = match verb {
+        Bench::Lock(args) => args,
+        Bench::Queue(_) => return Err(Failure::usage("not yet")),
+    };
     let report = match args.sessions {
         Some(count) => sessions::run(&args, count, ctx).await?,
         None => pairs::run(&args, ctx).await?,

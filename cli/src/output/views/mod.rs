@@ -6,6 +6,8 @@ pub(crate) mod context;
 pub(crate) mod lock;
 pub(crate) mod misc;
 pub(crate) mod node;
+pub(crate) mod queue;
+pub(crate) mod queues;
 pub(crate) mod raft;
 #[cfg(test)]
 mod tests;

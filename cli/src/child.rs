@@ -13,7 +13,7 @@ use crate::exit::Exit;
 
 /// A running command.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(crate) struct Child {
     process: Process,
     pid: Pid,
     group: bool,
@@ -23,7 +23,7 @@ pub(super) struct Child {
 ///
 /// # Errors
 /// As env(1): not found 127, not executable 126, anything else 125.
-pub(super) fn start(
+pub(crate) fn start(
     command: &[OsString],
     variables: &[(&str, String)],
     group: bool,
@@ -52,7 +52,7 @@ impl Child {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn wait(&mut self) -> Result<ExitStatus> {
+    pub(crate) async fn wait(&mut self) -> Result<ExitStatus> {
         self.process.wait().await.map_err(|error| {
             Failure::new(Code::Internal, format!("cannot wait for the command: {error}"))
                 .named("run_failed")
@@ -61,7 +61,7 @@ impl Child {
     }
 
     /// Signals its whole group; without a group of its own, only the command itself.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let sent = if self.group {
             rustix::process::kill_process_group(self.pid, signal)
         } else {
@@ -73,7 +73,7 @@ impl Child {
 
     /// Kills what is left of its group: the command may have ended and what it started may not. Without
     /// a group of its own nothing can be told from the caller's own processes, and nothing is killed.
-    pub(super) fn kill_rest(&self) {
+    pub(crate) fn kill_rest(&self) {
         if self.group {
             self.signal(Signal::KILL);
         }
@@ -81,7 +81,7 @@ impl Child {
 }
 
 /// How `lock run` ends when its command ended so.
-pub(super) fn exit_of(status: ExitStatus) -> Exit {
+pub(crate) fn exit_of(status: ExitStatus) -> Exit {
     use std::os::unix::process::ExitStatusExt as _;
     let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
     match (status.code(), status.signal()) {
