@@ -10,8 +10,8 @@ use std::time::Duration;
 use dsync::api::Setting;
 use dsync::net::Net;
 use dsync_core::config::NodeConfig;
-use dsync_core::lock::Batch;
 use dsync_core::name::Name;
+use dsync_core::node::Role;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,14 +23,17 @@ use crate::directory::{Hailer, Nodes};
 use crate::exit::{self, Exit};
 use crate::forward::Forwarder;
 use crate::greeting::Greeter;
-use crate::node::{Me, NodeService, Parts};
+use crate::node::{Me, NodeService, Parts, RunningRole};
 use crate::raft::fs::Fs;
 use crate::raft::identity::Identity;
 use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::snapshot::SnapshotStore;
-use crate::raft::{Engine, EngineOptions, GroupOf, Leadership, Transport, follow};
+use crate::raft::{
+    COMMAND_MAX, Engine, EngineOptions, Group, GroupOf, Leadership, Machine, Transport, follow,
+};
 use crate::roles::leader::ToLeader;
 use crate::roles::lock::{self, LockRole, LockState};
+use crate::roles::queue::{self, QueueRole, QueueState, RaftQueues};
 use crate::server::{Counters, Handlers, Identity as ServerIdentity, Limits, Server};
 use crate::telemetry::Telemetry;
 
@@ -99,7 +102,7 @@ pub struct RunningNode {
 }
 
 impl RunningNode {
-    /// Starts a lock node. It answers at once, and serves when the cluster has a leader.
+    /// Starts a node. It answers at once, and serves when the cluster has a leader.
     ///
     /// # Errors
     /// The port is taken, or the data directory cannot be used; the text names it and the fix.
@@ -181,6 +184,117 @@ impl RunningNode {
     }
 }
 
+/// What every role with a Raft log stands on.
+struct Ground {
+    config: NodeConfig,
+    nodes: Arc<Nodes>,
+    hailer: Hailer,
+    forwarder: Arc<Forwarder>,
+    identity: Arc<Mutex<Identity>>,
+    transport: Arc<Transport>,
+    log: LogStore,
+    snapshots: SnapshotStore,
+}
+
+impl Ground {
+    fn open(config: NodeConfig, telemetry: &Telemetry, host: &Host) -> Result<Self, CannotStart> {
+        let dir = Path::new(&config.data_dir);
+        let (fs, node) = (Arc::clone(&host.fs), &config.node_id);
+        let data = |error: &dyn fmt::Display, kind| CannotStart::data(error, kind);
+        let identity = Identity::open(fs, dir, node, config.role, host.seed, host.started_ms)
+            .map_err(|error| data(&error, error.kind()))?;
+        // Before the log is opened, which would begin a new one.
+        identity.check_log().map_err(|error| data(&error, error.kind()))?;
+        let log = LogStore::open(Arc::clone(&host.fs), &dir.join("log"), host.log)
+            .map_err(|error| data(&error, error.kind()))?;
+        let metrics = Arc::clone(&telemetry.metrics);
+        log.watch().observe(move |took| metrics.fsync(took));
+        let snapshots = SnapshotStore::open(Arc::clone(&host.fs), &dir.join("snapshots"))
+            .map_err(|error| data(&error, error.kind()))?;
+        let nodes = Nodes::new();
+        let hailer = Hailer::new(&config.node_id);
+        let transport = Transport::new(
+            Arc::clone(&host.net),
+            hailer.clone(),
+            identity.raft_id(),
+            config.timers,
+            Arc::clone(&nodes),
+            Arc::clone(&telemetry.metrics),
+        );
+        if let Some(cluster) = identity.cluster() {
+            transport.set_cluster(cluster);
+        }
+        let forwarder = Arc::new(Forwarder::new(
+            Arc::clone(&host.net),
+            hailer.clone(),
+            config.node_id.clone(),
+            config.advertise.clone(),
+            Arc::clone(&nodes),
+        ));
+        let identity = Arc::new(Mutex::new(identity));
+        Ok(Self { config, nodes, hailer, forwarder, identity, transport, log, snapshots })
+    }
+}
+
+/// What a replicated machine brings along.
+struct Replicated<M: Machine> {
+    machine: M,
+    /// Largest command.
+    command_max: usize,
+    /// The entry that does nothing.
+    noop: M::Command,
+}
+
+/// A role that runs, and the Raft group below.
+struct Started {
+    role: RunningRole,
+    raft: Arc<dyn Group>,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl Ground {
+    /// Starts a Raft group of that machine, and the role on it.
+    async fn start<M: Machine>(
+        self,
+        replicated: Replicated<M>,
+        host: &Host,
+        stop: &CancellationToken,
+        role: impl FnOnce(ToLeader<M>, &NodeConfig) -> RunningRole,
+    ) -> Result<(Common, Started), CannotStart> {
+        let Self { config, nodes, hailer, forwarder, identity, transport, log, snapshots } = self;
+        let Replicated { machine, command_max, noop } = replicated;
+        let options = EngineOptions { command_max, ..host.engine };
+        let raft_id = transport.raft_id();
+        let engine = Engine::open(machine, log, snapshots, transport, (config.timers, options))
+            .await
+            .map_err(|error| CannotStart::data(&error, error.kind()))?;
+        let leadership = follow(engine.clone());
+        let group = (leadership.clone(), config.role);
+        let raft = GroupOf::new(engine.clone(), &identity, group, host.seed, noop);
+        let to_leader = ToLeader::new(
+            engine,
+            leadership.clone(),
+            Arc::clone(&forwarder),
+            config.role,
+            stop.clone(),
+        );
+        let role = role(to_leader, &config);
+        let incarnation = identity.lock().incarnation();
+        let common = Common { config, nodes, hailer, forwarder, incarnation, raft_id };
+        Ok((common, Started { role, raft: Arc::new(raft), leadership }))
+    }
+}
+
+/// What every node has, whatever its role and store.
+struct Common {
+    config: NodeConfig,
+    nodes: Arc<Nodes>,
+    hailer: Hailer,
+    forwarder: Arc<Forwarder>,
+    incarnation: u64,
+    raft_id: u64,
+}
+
 async fn build(
     config: NodeConfig,
     settings: Vec<Setting>,
@@ -188,70 +302,55 @@ async fn build(
     host: &Host,
     stop: &CancellationToken,
 ) -> Result<(NodeService, watch::Receiver<Leadership>), CannotStart> {
-    let dir = Path::new(&config.data_dir);
-    let (fs, node) = (Arc::clone(&host.fs), &config.node_id);
-    let identity = Identity::open(fs, dir, node, config.role, host.seed, host.started_ms)
-        .map_err(|error| CannotStart::data(&error, error.kind()))?;
-    // Before the log is opened, which would begin a new one.
-    identity.check_log().map_err(|error| CannotStart::data(&error, error.kind()))?;
     let name = Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::config)?;
-    let log = LogStore::open(Arc::clone(&host.fs), &dir.join("log"), host.log)
-        .map_err(|error| CannotStart::data(&error, error.kind()))?;
-    let metrics = Arc::clone(&telemetry.metrics);
-    log.watch().observe(move |took| metrics.fsync(took));
-    let snapshots = SnapshotStore::open(Arc::clone(&host.fs), &dir.join("snapshots"))
-        .map_err(|error| CannotStart::data(&error, error.kind()))?;
-    let nodes = Nodes::new();
-    let hailer = Hailer::new(&config.node_id);
-    let raft_id = identity.raft_id();
-    let transport = Transport::new(
-        Arc::clone(&host.net),
-        hailer.clone(),
-        raft_id,
-        config.timers,
-        Arc::clone(&nodes),
-        Arc::clone(&telemetry.metrics),
-    );
-    if let Some(cluster) = identity.cluster() {
-        transport.set_cluster(cluster);
-    }
-    let incarnation = identity.incarnation();
-    let identity = Arc::new(Mutex::new(identity));
-    let machine = LockState::new(Arc::clone(&telemetry.metrics));
-    let engine = Engine::open(machine, log, snapshots, transport, (config.timers, host.engine))
-        .await
-        .map_err(|error| CannotStart::data(&error, error.kind()))?;
-    let leadership = follow(engine.clone());
-    let forwarder = Arc::new(Forwarder::new(
-        Arc::clone(&host.net),
-        hailer.clone(),
-        config.node_id.clone(),
-        config.advertise.clone(),
-        Arc::clone(&nodes),
-    ));
-    let noop = Batch { settings: lock::settings(&config), ..Batch::default() };
-    let raft =
-        GroupOf::new(engine.clone(), &identity, leadership.clone(), config.role, host.seed, noop);
-    let to_leader = ToLeader::new(
-        engine,
-        leadership.clone(),
-        Arc::clone(&forwarder),
-        config.role,
-        stop.clone(),
-    );
-    let role = LockRole::start(to_leader, &config);
+    let ground = Ground::open(config, telemetry, host)?;
+    let (common, started) = start_role(ground, telemetry, host, stop).await?;
+    let Common { config, nodes, hailer, forwarder, incarnation, raft_id } = common;
     let parts = Parts {
         net: Arc::clone(&host.net),
         greeter: Greeter::new(Arc::clone(&host.net), hailer, &config, Arc::clone(&nodes)),
-        raft: Arc::new(raft),
+        raft: started.raft,
         me: Me { name, settings, incarnation, raft_id, started: Instant::now(), config },
         nodes,
         forwarder,
-        role,
+        role: started.role,
         telemetry: telemetry.clone(),
         counters: Arc::new(Counters::default()),
     };
-    Ok((NodeService::new(parts), leadership))
+    Ok((NodeService::new(parts), started.leadership))
+}
+
+async fn start_role(
+    ground: Ground,
+    telemetry: &Telemetry,
+    host: &Host,
+    stop: &CancellationToken,
+) -> Result<(Common, Started), CannotStart> {
+    match ground.config.role {
+        Role::Lock => {
+            let replicated = Replicated {
+                machine: LockState::new(Arc::clone(&telemetry.metrics)),
+                command_max: COMMAND_MAX,
+                noop: lock::noop(&ground.config),
+            };
+            let role = |to_leader, config: &NodeConfig| {
+                RunningRole::Lock(LockRole::start(to_leader, config))
+            };
+            ground.start(replicated, host, stop, role).await
+        }
+        Role::Queue => {
+            let replicated = Replicated {
+                machine: QueueState::new(),
+                command_max: queue::COMMAND_MAX,
+                noop: queue::noop(),
+            };
+            let role = |to_leader, _: &NodeConfig| {
+                RunningRole::Queue(QueueRole::Raft(RaftQueues::start(to_leader)))
+            };
+            ground.start(replicated, host, stop, role).await
+        }
+        Role::Cache => Err(CannotStart::config("the cache role is not in this build yet")),
+    }
 }
 
 fn server_identity(service: &NodeService) -> ServerIdentity {

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync::api::{AdminReply, AdminRequest, Answer, HOPS_MAX, Head, LockReply, LockRequest};
+use dsync::api::{
+    AdminReply, AdminRequest, Answer, HOPS_MAX, Head, LockReply, LockRequest, QueueReply,
+    QueueRequest,
+};
 use dsync::net::Net;
 use dsync::preamble::Plane;
 use dsync::{CallError, NodeConnection};
@@ -17,6 +20,59 @@ use crate::raft::RaftNode;
 
 /// Longest time for one connection attempt.
 const DIAL: Duration = Duration::from_secs(1);
+
+/// A request that a node may hand on.
+pub trait Relayed: Send {
+    /// What it is answered with.
+    type Reply: Send;
+
+    /// Sends it.
+    fn send(
+        self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Answer<Self::Reply>, CallError>> + Send;
+}
+
+impl Relayed for LockRequest {
+    type Reply = LockReply;
+
+    async fn send(
+        self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> Result<Answer<LockReply>, CallError> {
+        to.lock(head, self, limit).await
+    }
+}
+
+impl Relayed for AdminRequest {
+    type Reply = AdminReply;
+
+    async fn send(
+        self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> Result<Answer<AdminReply>, CallError> {
+        to.admin(head, self, limit).await
+    }
+}
+
+impl Relayed for QueueRequest {
+    type Reply = QueueReply;
+
+    async fn send(
+        self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> Result<Answer<QueueReply>, CallError> {
+        to.queue(head, self, limit).await
+    }
+}
 
 /// Connections to other nodes, one each, shared by all requests that are handed on.
 #[derive(Debug)]
@@ -50,34 +106,19 @@ impl Forwarder {
         self.nodes.address_of(&member.node).unwrap_or_else(|| member.address.clone())
     }
 
-    /// Hands a lock request on.
+    /// Hands a request on.
     ///
     /// # Errors
     /// Unavailable with effect `None` when it was not sent, `Unknown` when the answer got lost.
-    pub async fn lock(
+    pub async fn hand_on<R: Relayed>(
         &self,
         address: &str,
         head: &Head,
-        request: LockRequest,
+        request: R,
         until: Instant,
-    ) -> Result<Answer<LockReply>, Fault> {
+    ) -> Result<Answer<R::Reply>, Fault> {
         let (client, head, left) = self.prepare(address, head, until).await?;
-        self.finish(address, client.lock(head, request, left).await)
-    }
-
-    /// Hands a request about nodes on.
-    ///
-    /// # Errors
-    /// As [`lock`](Self::lock).
-    pub async fn admin(
-        &self,
-        address: &str,
-        head: &Head,
-        request: AdminRequest,
-        until: Instant,
-    ) -> Result<Answer<AdminReply>, Fault> {
-        let (client, head, left) = self.prepare(address, head, until).await?;
-        self.finish(address, client.admin(head, request, left).await)
+        self.finish(address, request.send(&client, head, left).await)
     }
 
     /// Uses the connection to that address for no more requests: it may lead to one that will never

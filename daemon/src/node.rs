@@ -5,27 +5,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync::api::{
-    AdminReply, AdminRequest, Answer, DialReport, Head, LockReply, LockRequest, NodeInfo, Setting,
+    AdminReply, AdminRequest, Answer, DialReport, Head, LockReply, LockRequest, NodeInfo,
+    QueueReply, QueueRequest, Setting,
 };
 use dsync::net::Net;
 use dsync::peer::{Destination, RaftCall, RaftReply};
 use dsync::preamble::Plane as HailPlane;
 use dsync_core::config::NodeConfig;
 use dsync_core::name::Name;
-use dsync_core::node::{DirectoryEntry, Hello};
+use dsync_core::node::{DirectoryEntry, Hello, Role};
 use dsync_core::raft::formation::{self, PeerAnswer};
 use dsync_core::{Code, Effect, Fault};
 use tokio::time::Instant;
 
 use crate::directory::{Hailer, Nodes};
-use crate::forward::Forwarder;
+use crate::forward::{Forwarder, Relayed};
 use crate::greeting::Greeter;
 use crate::raft::{Group, backup};
 use crate::roles::leader::no_leader;
 use crate::roles::lock::LockRole;
+use crate::roles::queue::QueueRole;
 use crate::server::{Call, Counters, NodeHandler, PeerHandler};
 use crate::telemetry::{Outcome, RequestKind, Telemetry};
 
+/// Nodes of another role that are asked for one request.
+const ELSEWHERE_MAX: usize = 5;
 /// Longest time for a dial that was asked for.
 const DIAL_CHECK: Duration = Duration::from_secs(1);
 
@@ -46,6 +50,25 @@ pub struct Me {
     pub started: Instant,
 }
 
+/// What a node does.
+#[derive(Debug)]
+pub enum RunningRole {
+    /// Locks.
+    Lock(LockRole),
+    /// Job queues.
+    Queue(QueueRole),
+}
+
+impl RunningRole {
+    /// The lock service, if this node runs it.
+    pub fn lock(&self) -> Option<&LockRole> {
+        match self {
+            Self::Lock(role) => Some(role),
+            Self::Queue(_) => None,
+        }
+    }
+}
+
 /// The parts of a node.
 #[derive(Debug)]
 pub struct Parts {
@@ -62,7 +85,7 @@ pub struct Parts {
     /// Its Raft group.
     pub raft: Arc<dyn Group>,
     /// Its role.
-    pub role: LockRole,
+    pub role: RunningRole,
     /// Logs and metrics.
     pub telemetry: Telemetry,
     /// Its connections.
@@ -182,7 +205,7 @@ impl NodeService {
         until: Instant,
     ) -> Answer<AdminReply> {
         let forwarder = &self.parts.forwarder;
-        let sent = forwarder.admin(address, head, request, until).await;
+        let sent = forwarder.hand_on(address, head, request, until).await;
         sent.unwrap_or_else(|fault| forwarder.answer(Err(fault)))
     }
 
@@ -300,7 +323,61 @@ impl NodeService {
                 "lock requests go to the leader: they have no target",
             )));
         }
-        self.parts.role.call(head, request, call.time_left()).await
+        if let RunningRole::Lock(role) = &self.parts.role {
+            return role.call(head, request, call.time_left()).await;
+        }
+        self.elsewhere(Role::Lock, head, request, call).await
+    }
+
+    async fn serve_queue(
+        &self,
+        head: &Head,
+        request: QueueRequest,
+        call: &Call,
+    ) -> Answer<QueueReply> {
+        if head.target.is_some() {
+            return self.parts.forwarder.answer(Err(Fault::new(
+                Code::InvalidArgument,
+                "queue requests go to the node in charge: they have no target",
+            )));
+        }
+        if let RunningRole::Queue(role) = &self.parts.role {
+            return role.call(head, request, call.time_left()).await;
+        }
+        self.elsewhere(Role::Queue, head, request, call).await
+    }
+
+    /// Has a node of another role serve a request: the first one that can be reached.
+    async fn elsewhere<R: Relayed + Clone>(
+        &self,
+        role: Role,
+        head: &Head,
+        request: R,
+        call: &Call,
+    ) -> Answer<R::Reply> {
+        let parts = &*self.parts;
+        let until = call.deadline;
+        let known = parts.nodes.of_role(role);
+        let mut last = Fault::new(
+            Code::WrongRole,
+            format!(
+                "{} is a {} node and knows no {role} node",
+                parts.me.name, parts.me.config.role
+            ),
+        )
+        .hint(format!("name a {role} node in its CLUSTER_ADDRESSES, or ask one of them"));
+        for node in known.iter().take(ELSEWHERE_MAX) {
+            let left = until.saturating_duration_since(Instant::now());
+            // Who is dead without a word must leave time to ask another one.
+            let sent =
+                parts.forwarder.hand_on(&node.address, head, request.clone(), until - left / 10);
+            match sent.await {
+                Ok(answer) => return answer,
+                Err(fault) if fault.retryable && fault.effect == Effect::None => last = fault,
+                Err(fault) => return parts.forwarder.answer(Err(fault)),
+            }
+        }
+        parts.forwarder.answer(Err(last))
     }
 
     fn account<T>(&self, kind: RequestKind, begun: Instant, answer: &Answer<T>) {
@@ -328,16 +405,16 @@ impl NodeHandler for NodeService {
         let begun = Instant::now();
         let kind = RequestKind::from(&request);
         let answer = self.serve_lock(&head, request, &call).await;
-        if let Err(fault) = &answer.result
-            && fault.effect == Effect::Unknown
-        {
-            tracing::warn!(
-                request = format!("{:032x}", head.request_id),
-                caller = %call.caller.id,
-                %fault,
-                "the outcome of a request is unknown"
-            );
-        }
+        warn_of_unknown(&head, &call, &answer);
+        self.account(kind, begun, &answer);
+        answer
+    }
+
+    async fn queue(&self, call: Call, head: Head, request: QueueRequest) -> Answer<QueueReply> {
+        let begun = Instant::now();
+        let kind = RequestKind::from(&request);
+        let answer = self.serve_queue(&head, request, &call).await;
+        warn_of_unknown(&head, &call, &answer);
         self.account(kind, begun, &answer);
         answer
     }
@@ -359,6 +436,19 @@ impl NodeHandler for NodeService {
         let answer = self.serve_admin(&head, request, until).await;
         self.account(kind, begun, &answer);
         answer
+    }
+}
+
+fn warn_of_unknown<T>(head: &Head, call: &Call, answer: &Answer<T>) {
+    if let Err(fault) = &answer.result
+        && fault.effect == Effect::Unknown
+    {
+        tracing::warn!(
+            request = format!("{:032x}", head.request_id),
+            caller = %call.caller.id,
+            %fault,
+            "the outcome of a request is unknown"
+        );
     }
 }
 

@@ -62,8 +62,10 @@ pub async fn run(loaded: Loaded, telemetry: Telemetry) -> ExitCode {
 
 /// Why a node of that role cannot be started yet, if so.
 pub fn not_in_this_build(role: Role) -> Option<String> {
-    (role != Role::Lock).then(|| {
-        format!("the {role} role is not in this build yet: NODE_TYPE=lock is what it runs")
+    (role == Role::Cache).then(|| {
+        format!(
+            "the {role} role is not in this build yet: NODE_TYPE=lock and queue are what it runs"
+        )
     })
 }
 

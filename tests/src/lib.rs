@@ -8,6 +8,7 @@
 )]
 
 pub mod history;
+pub mod jobs;
 pub mod load;
 pub mod process;
 pub mod sim;

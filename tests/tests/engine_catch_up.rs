@@ -54,7 +54,10 @@ impl Local {
     }
 
     async fn run(&mut self, at: usize) {
-        let host = Host { engine: EngineOptions { snapshot_every: EVERY }, ..real_host(1) };
+        let host = Host {
+            engine: EngineOptions { snapshot_every: EVERY, ..EngineOptions::default() },
+            ..real_host(1)
+        };
         let telemetry = Telemetry::new(Recent::default());
         let config = self.configs[at].clone();
         self.nodes[at] =

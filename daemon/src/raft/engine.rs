@@ -12,7 +12,7 @@ use dsync_core::raft::LeaderClock;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::impls::ProgressResponder;
-use openraft::{Config, Instant as _, Raft, ReadPolicy, SnapshotPolicy};
+use openraft::{Instant as _, Raft, ReadPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use super::log::{LogStore, LogWatch};
 use super::machine::{AppliedState, Machine, Piece, Response, Shared, StateMachine, Stored};
 use super::network::PeerNetworkFactory;
 use super::numbers::OwnNumbers;
+use super::options::{EngineOptions, raft_config};
 use super::snapshot::SnapshotStore;
 use super::transport::Transport;
 use super::types::{LogId, Proposal, RaftNode, TypeConfig};
@@ -43,25 +44,6 @@ pub enum NotDone {
     /// The command cannot be encoded, or is too large for one entry.
     #[error("{0}")]
     Refused(String),
-}
-
-/// Largest command of one log entry.
-pub const COMMAND_MAX: usize = 128 * 1024;
-/// Entries in one append: together they stay below the peers' frame limit of 16 MiB.
-const ENTRIES_PER_APPEND: u64 = 100;
-
-/// How the engine keeps its log short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EngineOptions {
-    /// Entries between two snapshots. A tenth as many are kept behind one, for followers that are
-    /// a little behind.
-    pub snapshot_every: u64,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self { snapshot_every: 20_000 }
-    }
 }
 
 /// How far a node has come.
@@ -105,30 +87,8 @@ struct Inner<M: Machine> {
     nonce: AtomicU64,
     started: Instant,
     timers: Timers,
+    command_max: usize,
     state_hash: Mutex<(u64, u64)>,
-}
-
-/// openraft's settings for our timers and options.
-fn raft_config(timers: &Timers, options: EngineOptions) -> io::Result<Arc<Config>> {
-    let config = Config {
-        cluster_name: "dsync".to_owned(),
-        heartbeat_interval: timers.heartbeat_ms,
-        election_timeout_min: timers.election_min_ms,
-        election_timeout_max: timers.election_max_ms,
-        enable_pre_vote: Some(true),
-        enable_leader_restore: Some(false),
-        allow_log_reversion: None,
-        quorum_loss_probe_interval: Some(2 * timers.election_max_ms),
-        backoff: "50ms 100ms 200ms ..500ms".to_owned(),
-        install_snapshot_timeout: 30_000,
-        max_payload_entries: ENTRIES_PER_APPEND,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
-        max_in_snapshot_log_to_keep: options.snapshot_every / 10,
-        replication_lag_threshold: options.snapshot_every.saturating_mul(2),
-        broadcast_submitted_on_append: Some(true),
-        ..Config::default()
-    };
-    config.validate().map(Arc::new).map_err(io::Error::other)
 }
 
 impl<M: Machine> Engine<M> {
@@ -171,6 +131,7 @@ impl<M: Machine> Engine<M> {
             nonce: AtomicU64::new(1),
             started: Instant::now(),
             timers,
+            command_max: options.command_max,
             state_hash: Mutex::new((0, 0)),
         };
         let engine = Self { inner: Arc::new(inner) };
@@ -306,9 +267,10 @@ impl<M: Machine> Engine<M> {
     async fn write(&self, stored: &Stored<&M::Command>) -> Result<Response<M::Response>, NotDone> {
         let data = postcard::to_stdvec(stored)
             .map_err(|error| NotDone::Refused(format!("cannot encode the command: {error}")))?;
-        if data.len() > COMMAND_MAX {
+        let most = self.inner.command_max;
+        if data.len() > most {
             return Err(NotDone::Refused(format!(
-                "the command is {} bytes, at most {COMMAND_MAX} fit in a log entry",
+                "the command is {} bytes, at most {most} fit in a log entry",
                 data.len()
             )));
         }

@@ -1,10 +1,12 @@
 //! The engine's figures for metrics, in words of our own.
 
+use std::time::Duration;
+
 use openraft::ServerState;
 
 use super::engine::Engine;
 use super::machine::Machine;
-use super::types::LogId;
+use super::types::{LogId, RaftNode};
 use crate::telemetry::RaftState;
 
 /// How the engine stands, in numbers.
@@ -20,7 +22,22 @@ pub struct Figures {
     pub state: RaftState,
 }
 
+/// A member that answered so recently is live.
+const LIVE: Duration = Duration::from_secs(3);
+
 impl<M: Machine> Engine<M> {
+    /// The members, and whether each has answered lately. Known at the leader.
+    pub fn members(&self) -> Vec<(RaftNode, bool)> {
+        let metrics = self.metrics();
+        let membership = metrics.membership_config.membership();
+        let live = |id| {
+            let contact = self.transport().contact(id);
+            let success = contact.and_then(|contact| contact.last_success);
+            success.is_some_and(|at| at.elapsed() < LIVE)
+        };
+        membership.nodes().map(|(id, node)| (node.clone(), live(*id))).collect()
+    }
+
     /// How the engine stands now; `initialized` when its log holds a membership.
     pub fn figures(&self, initialized: bool) -> Figures {
         let raft = self.metrics();

@@ -89,8 +89,7 @@ impl<M: Machine> GroupOf<M> {
     pub fn new(
         engine: Engine<M>,
         identity: &Arc<Mutex<Identity>>,
-        leadership: watch::Receiver<Leadership>,
-        role: Role,
+        (leadership, role): (watch::Receiver<Leadership>, Role),
         seed: u64,
         noop: M::Command,
     ) -> Self {

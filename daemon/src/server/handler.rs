@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync::api::{AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest};
+use dsync::api::{
+    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+};
 use dsync::peer::{Destination, RaftCall, RaftReply};
 use dsync::preamble::Plane;
 use dsync_core::Fault;
@@ -65,6 +67,14 @@ pub trait NodeHandler: Clone + Send + Sync + 'static {
         head: Head,
         request: AdminRequest,
     ) -> impl Future<Output = Answer<AdminReply>> + Send;
+
+    /// The queue service.
+    fn queue(
+        &self,
+        call: Call,
+        head: Head,
+        request: QueueRequest,
+    ) -> impl Future<Output = Answer<QueueReply>> + Send;
 }
 
 /// Answers nodes. The same rules as for [`NodeHandler`].

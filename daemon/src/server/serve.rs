@@ -268,6 +268,12 @@ impl<N: NodeHandler> Serve for NodeService<N> {
                 let failed = |fault| scope.answer(fault);
                 NodeResponse::Admin(scope.guard("admin", id, handled, failed).await)
             }
+            NodeRequest::Queue { head, request } => {
+                let id = Some(head.request_id);
+                let handled = handler.queue(call, head, request);
+                let failed = |fault| scope.answer(fault);
+                NodeResponse::Queue(scope.guard("queue", id, handled, failed).await)
+            }
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use dsync::api::{AdminRequest, LockRequest};
-use dsync_core::Code;
+use dsync::api::{AdminRequest, LockRequest, QueueRequest};
 use dsync_core::lock::Command;
+use dsync_core::{Code, queue};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
 /// Declares an enum whose values are label values, with their names.
@@ -73,6 +73,37 @@ label! {
         Events = "events",
         /// Anything about nodes.
         Admin = "admin",
+        /// Adds jobs.
+        Push = "push",
+        /// Takes jobs.
+        Pop = "pop",
+        /// Ends or prolongs a lease on jobs.
+        Settle = "settle",
+        /// Changes a queue itself, or many of its jobs.
+        Manage = "manage",
+        /// Reads about queues.
+        Look = "look",
+    }
+}
+
+impl From<&QueueRequest> for RequestKind {
+    fn from(request: &QueueRequest) -> Self {
+        let QueueRequest::Do { command, .. } = request else { return Self::Look };
+        match command {
+            queue::Command::Push { .. } => Self::Push,
+            queue::Command::Pop { .. } => Self::Pop,
+            queue::Command::Ack { .. }
+            | queue::Command::Nack { .. }
+            | queue::Command::Reject { .. }
+            | queue::Command::Release { .. }
+            | queue::Command::Extend { .. } => Self::Settle,
+            queue::Command::Pause { .. }
+            | queue::Command::Resume
+            | queue::Command::Purge
+            | queue::Command::Limit { .. }
+            | queue::Command::Redrive { .. }
+            | queue::Command::PurgeDead { .. } => Self::Manage,
+        }
     }
 }
 

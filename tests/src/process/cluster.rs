@@ -1,10 +1,11 @@
-//! A lock cluster of real processes in a folder of its own.
+//! A cluster of real processes in a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dsync::api::{AdminReply, AdminRequest, RaftStatus};
 use dsync::{CallOptions, Client, ClientConfig};
+use dsync_core::node::Role;
 use futures::future::join_all;
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -21,6 +22,8 @@ use super::proxy::{Faults, Proxy};
 pub struct Plan {
     /// Nodes; 0 stands for 3.
     pub size: usize,
+    /// What the nodes do.
+    pub role: Option<Role>,
     /// More lines of every node's `.env` file.
     pub lines: String,
     /// Puts a fault proxy in front of every node.
@@ -32,7 +35,7 @@ pub struct Plan {
 /// Nodes, their files and ports; everything ends when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The nodes, `node-lock-1` first.
+    /// The nodes, `node-lock-1` (or of its role) first.
     pub nodes: Vec<Node>,
     /// The network between them, when it is proxied.
     pub faults: Faults,
@@ -59,6 +62,7 @@ impl Cluster {
     pub fn prepare(plan: Plan) -> Self {
         let folder = TempDir::with_prefix("dsync-test-").expect("a temporary folder can be made");
         let mut ports = Ports::claim();
+        let role = plan.role.unwrap_or(Role::Lock);
         let size = if plan.size == 0 { 3 } else { plan.size };
         let listen: Vec<u16> = (0..size).map(|_| ports.take()).collect();
         let advertise: Vec<u16> =
@@ -78,10 +82,11 @@ impl Cluster {
                     peers.join(","),
                     plan.lines
                 );
-                let name = format!("node-lock-{}", i + 1);
+                let name = format!("node-{role}-{}", i + 1);
                 let port = listen.get(i).copied().expect("one port per node");
                 let mut node = Node::prepare(folder.path(), &name, port, ports.take(), &lines);
                 node.advertise = own;
+                node.role = role;
                 node
             })
             .collect();

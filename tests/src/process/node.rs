@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use dsync_core::node::Role;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
@@ -30,6 +31,8 @@ pub struct Node {
     pub log: PathBuf,
     /// Environment variables of the process, beside what the test's own environment holds.
     pub environment: Vec<(String, String)>,
+    /// What it does: `lock`, `queue` or `cache`.
+    pub role: Role,
     /// Words for `ulimit` before it starts: `-n 1024`.
     pub ulimit: Option<String>,
     child: Option<Child>,
@@ -56,6 +59,7 @@ impl Node {
             data_dir,
             log: folder.join(format!("{name}.log")),
             environment: Vec::new(),
+            role: Role::Lock,
             ulimit: None,
             child: None,
             starts: 0,
@@ -85,7 +89,7 @@ impl Node {
         let child = command
             .arg("--env-file")
             .arg(&self.env_file)
-            .args(["--node-type", "lock"])
+            .args(["--node-type", self.role.as_str()])
             .args(arguments)
             // The tester's own configuration must not reach the node.
             .env_clear()

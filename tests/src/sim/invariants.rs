@@ -20,7 +20,7 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn of(node: &RunningNode) -> Self {
-        let engine = node.service().parts().role.engine().clone();
+        let engine = node.service().parts().role.lock().expect("a lock node").engine().clone();
         Self { leadership: node.leadership(), engine }
     }
 

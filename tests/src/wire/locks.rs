@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsd::server::{Call, NodeHandler};
-use dsync::api::{AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest};
+use dsync::api::{
+    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+};
 use dsync_core::lock::{
     Command, Grant, Holder, Lookup, Mode, Outcome, Request, RequestKey, SessionId, Token, Want,
 };
@@ -323,6 +325,11 @@ impl NodeHandler for Locks {
 
     async fn admin(&self, _: Call, _: Head, _: AdminRequest) -> Answer<AdminReply> {
         let result = Ok(AdminReply::Pong);
+        Answer { served_by: "node-1".into(), address: String::new(), result }
+    }
+
+    async fn queue(&self, _: Call, _: Head, _: QueueRequest) -> Answer<QueueReply> {
+        let result = Err(Fault::new(Code::InvalidArgument, "not in this test"));
         Answer { served_by: "node-1".into(), address: String::new(), result }
     }
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsd::server::{Call, Counters, Handlers, Identity, Limits, NodeHandler, PeerHandler, Server};
-use dsync::api::{AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest};
+use dsync::api::{
+    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+};
 use dsync::net::{Listener, Net, Network, TcpNetwork};
 use dsync::peer::{Destination, RaftCall, RaftReply};
 use dsync::preamble::{Hail, Plane};
@@ -149,6 +151,10 @@ impl NodeHandler for Service {
         let pong = request == AdminRequest::Ping;
         let who = format!("{} on {}", call.caller.id, call.caller.plane);
         self.answer(Ok(if pong { AdminReply::Pong } else { AdminReply::Done(who) }))
+    }
+
+    async fn queue(&self, _: Call, _: Head, _: QueueRequest) -> Answer<QueueReply> {
+        self.answer(Err(Fault::new(Code::InvalidArgument, "not in this test")))
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dsync::api::{Answer, Head, LockReply, LockRequest};
 use dsync_core::config::NodeConfig;
-use dsync_core::lock::{Request, RequestKey, Settings, check};
+use dsync_core::lock::{Batch, Request, RequestKey, Settings, check};
 use dsync_core::{Code, Effect, Fault};
 use tokio::time::Instant;
 
@@ -38,6 +38,11 @@ pub fn settings(config: &NodeConfig) -> Settings {
         wound_grace_ms: config.lock_wound_grace_ms,
         min_ttl_ms: dsync_core::lock::MIN_TTL_MS.max(config.timers.election_max_ms * 3 / 2),
     }
+}
+
+/// The entry that does nothing.
+pub fn noop(config: &NodeConfig) -> Batch {
+    Batch { settings: settings(config), ..Batch::default() }
 }
 
 impl LockRole {
@@ -132,7 +137,7 @@ impl LeaderCall for LockCall<'_> {
 
     async fn there(&self, address: &str, until: Instant) -> Result<Answer<LockReply>, Fault> {
         let forwarder = self.role.to_leader.forwarder();
-        forwarder.lock(address, self.head, self.request.clone(), until).await
+        forwarder.hand_on(address, self.head, self.request.clone(), until).await
     }
 }
 

@@ -170,7 +170,7 @@ async fn a_dropped_poll_leaves_no_watcher() {
     };
     let recent = Recent::default();
     let node = start_node(lock_node(0, &[port], folder.path()), &recent).await.unwrap();
-    let role = node.service().parts().role.clone();
+    let role = node.service().parts().role.lock().unwrap().clone();
     let ask = async |request| role.call(&Head::default(), request, LONG).await.result.unwrap();
     let opened = ask(LockRequest::Do(open())).await;
     let LockReply::Outcome(Outcome::SessionOpened { session, .. }) = opened else {

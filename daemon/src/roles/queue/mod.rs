@@ -1,0 +1,79 @@
+//! The queue role: pushes, pops and what follows, on any node.
+
+mod pops;
+mod raft;
+mod serve;
+mod waiting;
+
+use std::time::Duration;
+
+use dsync::api::{Answer, Head, POP_WAIT_MAX_MS, QueueReply, QueueRequest};
+use dsync_core::queue::{Batch, Outcome};
+use dsync_core::{Code, Fault};
+
+pub use self::raft::{COMMAND_MAX, QueueState, RaftQueues};
+
+/// Longest time that a request waits here for a leader or for the store, its own wait aside.
+const BUDGET: Duration = Duration::from_secs(10);
+
+/// The entry that does nothing.
+pub fn noop() -> Batch {
+    Batch::default()
+}
+
+/// The queue service of one node.
+#[derive(Debug, Clone)]
+pub enum QueueRole {
+    /// The jobs are in the nodes' own log.
+    Raft(RaftQueues),
+}
+
+impl QueueRole {
+    /// Answers a request here or at the node in charge.
+    ///
+    /// # Errors
+    /// See [`Fault`]: after effect `Unknown` the same command may be repeated if it
+    /// [may be](dsync_core::queue::Command::may_repeat).
+    ///
+    /// # Cancel safety
+    /// A command that reached the store is carried out all the same; jobs that a dropped pop takes
+    /// are given back.
+    pub async fn call(
+        &self,
+        head: &Head,
+        request: QueueRequest,
+        within: Duration,
+    ) -> Answer<QueueReply> {
+        match self {
+            Self::Raft(queues) => queues.call(head, request, within).await,
+        }
+    }
+
+    /// Consumers that wait here.
+    pub fn waiters(&self) -> usize {
+        match self {
+            Self::Raft(queues) => queues.waiters(),
+        }
+    }
+}
+
+fn check_wait(wait_ms: u64) -> Result<(), Fault> {
+    if wait_ms <= POP_WAIT_MAX_MS {
+        return Ok(());
+    }
+    let text = format!("a pop that waits {wait_ms} ms: at most {POP_WAIT_MAX_MS} are possible");
+    Err(Fault::new(Code::InvalidArgument, text).hint("wait shorter, and ask again"))
+}
+
+/// The fault that an outcome stands for which should not have been.
+fn not_done(outcome: Outcome) -> Fault {
+    match outcome {
+        Outcome::Invalid(why) => Fault::new(Code::InvalidArgument, why),
+        Outcome::LimitReached(why) => Fault::new(Code::LimitReached, why),
+        Outcome::Pushed(_)
+        | Outcome::Popped(_)
+        | Outcome::Settled(_)
+        | Outcome::Set
+        | Outcome::Moved(_) => Fault::new(Code::Internal, "a command was answered as another one"),
+    }
+}

@@ -1,0 +1,7 @@
+//! Load on a job queue, and what must hold of it whatever is killed meanwhile.
+
+mod journal;
+mod work;
+
+pub use journal::{Findings, Journal};
+pub use work::{Load, Mix, dead_ids, drain, stats};
