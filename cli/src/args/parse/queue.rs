@@ -84,13 +84,7 @@ fn rfc3339(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let (time, offset) = match rest.strip_suffix(['Z', 'z']) {
         Some(time) => (time, 0),
-        None => {
-            let at = rest.rfind(['+', '-'])?;
-            let (time, offset) = rest.split_at_checked(at)?;
-            let sign = if offset.starts_with('-') { -1 } else { 1 };
-            let (hours, minutes) = offset.get(1..)?.split_once(':')?;
-            (time, sign * (number(hours, 23)? * 3_600 + number(minutes, 59)? * 60))
-        }
+        None => zoned(rest)?,
     };
     let mut date = date.splitn(3, '-');
     let (year, month, day) =
@@ -110,6 +104,14 @@ fn rfc3339(text: &str) -> Option<i64> {
         return None;
     }
     Some(days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset)
+}
+
+/// A time and the offset of its zone in seconds.
+fn zoned(text: &str) -> Option<(&str, i64)> {
+    let (time, offset) = text.split_at_checked(text.rfind(['+', '-'])?)?;
+    let sign = if offset.starts_with('-') { -1 } else { 1 };
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    Some((time, sign * (number(hours, 23)? * 3_600 + number(minutes, 59)? * 60)))
 }
 
 fn number(text: &str, most: i64) -> Option<i64> {

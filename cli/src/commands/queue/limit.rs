@@ -13,7 +13,7 @@ use super::{Ctx, change, find, refused};
 pub(super) async fn run(args: LimitArgs, ctx: &Ctx) -> Result<Exit> {
     let found = find(ctx, &args.queue).await?;
     let now = found.map(|seen| seen.stats.limits).unwrap_or_default();
-    let wanted = merged(&args, now.clone());
+    let wanted = merged(&args, &now);
     if wanted != now {
         let limits = wanted.clone();
         let done = change(ctx, &args.queue, Command::Limit { limits }).await?;
@@ -25,7 +25,7 @@ pub(super) async fn run(args: LimitArgs, ctx: &Ctx) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn merged(args: &LimitArgs, now: Limits) -> Limits {
+fn merged(args: &LimitArgs, now: &Limits) -> Limits {
     Limits {
         max_jobs: args.max_jobs.unwrap_or(now.max_jobs),
         overflow: args.overflow.map_or(now.overflow, Into::into),
@@ -60,7 +60,8 @@ mod tests {
             panic!("not queue limit")
         };
         let now = Limits { max_jobs: 5, rate_per_s: 7, dedup_ms: 9, ..Limits::default() };
-        let wanted = Limits { max_jobs: 0, overflow: Overflow::DropOldest, ..now.clone() };
-        assert_eq!(merged(&args, now), wanted);
+        let before = now.clone();
+        let wanted = Limits { max_jobs: 0, overflow: Overflow::DropOldest, ..now };
+        assert_eq!(merged(&args, &before), wanted);
     }
 }

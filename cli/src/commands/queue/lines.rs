@@ -102,14 +102,11 @@ impl Stream<'_> {
         loop {
             let line = if self.batcher.is_empty() {
                 lines.recv().await
+            } else if let Ok(line) = tokio::time::timeout(LINGER, lines.recv()).await {
+                line
             } else {
-                match tokio::time::timeout(LINGER, lines.recv()).await {
-                    Ok(line) => line,
-                    Err(_) => {
-                        self.flush().await?;
-                        continue;
-                    }
-                }
+                self.flush().await?;
+                continue;
             };
             number += 1;
             let Some(line) = line else { return self.flush().await };

@@ -45,6 +45,15 @@ pub(super) async fn run(verb: Queue, ctx: &Ctx) -> Result<Exit> {
         Queue::Release(args) => settle::release(args, ctx).await,
         Queue::Extend(args) => settle::extend(args, ctx).await,
         Queue::Work(args) => work::run(args, ctx).await,
+        Queue::Export(args) => export::run(args, ctx).await,
+        Queue::Import(args) => import::run(*args, ctx).await,
+        other => steer(other, ctx).await,
+    }
+}
+
+/// Carries out a verb that moves no jobs to or from a program.
+async fn steer(verb: Queue, ctx: &Ctx) -> Result<Exit> {
+    match verb {
         Queue::List(args) => list::run(args, ctx).await,
         Queue::Stats(args) => stats::run(args, ctx).await,
         Queue::Show(args) => show::run(args, ctx).await,
@@ -54,10 +63,9 @@ pub(super) async fn run(verb: Queue, ctx: &Ctx) -> Result<Exit> {
         Queue::Purge(args) => purge::run(args, ctx).await,
         Queue::Limit(args) => limit::run(args, ctx).await,
         Queue::Dlq(verb) => dlq::run(verb, ctx).await,
-        Queue::Export(args) => export::run(args, ctx).await,
-        Queue::Import(args) => import::run(*args, ctx).await,
         Queue::Audit(args) => audit::run(args, ctx).await,
         Queue::Ring(args) => ring::run(args, ctx).await,
+        _ => Err(Failure::new(Code::Internal, "a verb without a command")),
     }
 }
 

@@ -15,11 +15,9 @@ use super::{Ctx, unexpected};
 pub(super) async fn run(args: Ring, ctx: &Ctx) -> Result<Exit> {
     let request = QueueRequest::Ring { queue: args.key.clone() };
     let answer = ctx.queue(request, Duration::ZERO, ctx.request_id).await?;
-    match answer.result {
-        Ok(QueueReply::Ring(ring)) => {
-            ctx.out.show(&views::queues::ring(&ring, args.key.as_ref()))?
-        }
-        _ => return Err(unexpected(&answer.served_by)),
-    }
+    let Ok(QueueReply::Ring(ring)) = answer.result else {
+        return Err(unexpected(&answer.served_by));
+    };
+    ctx.out.show(&views::queues::ring(&ring, args.key.as_ref()))?;
     Ok(Exit::Done)
 }

@@ -142,7 +142,7 @@ pub(crate) fn ring(ring: &Ring, queue: Option<&Name>) -> View {
     });
     let document = json!({
         "store": ring.store,
-        "members": Value::from_iter(members),
+        "members": members.collect::<Value>(),
         "queue": queue.map(Name::as_str),
         "partition": ring.partition,
         "owner": ring.owner,
@@ -173,7 +173,7 @@ fn document(kind: &'static str, seen: &Seen) -> View {
         .field("owner", json!(seen.owner))
         .field("store", seen.store.as_str().into())
         .field("limits", limits_document(&stats.limits))
-        .field("totals", totals_named(&stats.totals).into_iter().map(|(k, v)| (k, v)).collect())
+        .field("totals", totals_named(&stats.totals).into_iter().collect())
 }
 
 fn counts(stats: &Stats) -> Value {

@@ -145,10 +145,8 @@ impl Consumer {
         let how = How { wait, timeout: PATIENCE, request_id: request, durability: None };
         let begun = Instant::now();
         let (outcome, _) = ask(&self.client, &self.queue, command, how).await?;
-        match outcome {
-            Outcome::Popped(popped) => Ok((popped, begun.elapsed() > self.options.lease / 10)),
-            other => Err(QueueError::of(other)),
-        }
+        let Outcome::Popped(popped) = outcome else { return Err(QueueError::of(outcome)) };
+        Ok((popped, begun.elapsed() > self.options.lease / 10))
     }
 
     /// Stops [`Self::run`], here and in all clones: no more jobs are taken, and it returns when

@@ -99,15 +99,11 @@ impl Held {
     /// Sends a command about this delivery alone.
     pub(super) async fn settle(&self, command: Command, how: How) -> Result<Settled, QueueError> {
         let (outcome, _) = ask(&self.client, &self.queue, command, how).await?;
-        match outcome {
-            Outcome::Settled(settled) => match settled.as_slice() {
-                [Settled::Stale] => {
-                    Err(QueueError::Stale { receipt: self.delivery.receipt.clone() })
-                }
-                [other] => Ok(*other),
-                _ => Err(QueueError::of(Outcome::Settled(settled))),
-            },
-            other => Err(QueueError::of(other)),
+        let Outcome::Settled(settled) = outcome else { return Err(QueueError::of(outcome)) };
+        match settled.as_slice() {
+            [Settled::Stale] => Err(QueueError::Stale { receipt: self.delivery.receipt.clone() }),
+            [other] => Ok(*other),
+            _ => Err(QueueError::of(Outcome::Settled(settled))),
         }
     }
 }

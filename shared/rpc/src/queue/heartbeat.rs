@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::queue::Command;
+use dsync_core::queue::{Command, Receipt};
 use tokio_util::sync::CancellationToken;
 
 use super::call::How;
@@ -33,24 +33,42 @@ async fn keep(held: &Held, late: bool) {
         if due > LOOK {
             continue;
         }
-        let left = held.time_left();
-        if left.is_zero() {
-            tracing::warn!(receipt = %held.delivery.receipt, "the lease ran out");
-            return;
+        match beat(held).await {
+            Some(next) if next.is_zero() => (pause, certain) = (next, true),
+            Some(next) => pause = next,
+            None => return,
         }
-        // The next try gets its share of the lease too.
-        let how = How { timeout: lease.attempt().min(left), ..How::default() };
-        match extend(held, lease.ttl, how).await {
-            Ok(()) => (pause, certain) = (Duration::ZERO, true),
-            Err(QueueError::Stale { receipt }) => {
-                tracing::warn!(%receipt, "the lease was lost");
-                return;
-            }
-            Err(error) => {
-                tracing::debug!(receipt = %held.delivery.receipt, %error, "not extended; trying on");
-                pause = lease.retry_after();
-            }
+    }
+}
+
+/// Extends the lease as it is. The pause before the next try; `None`: the lease is lost.
+async fn beat(held: &Held) -> Option<Duration> {
+    let receipt = &held.delivery.receipt;
+    let (lease, left) = (held.lease(), held.time_left());
+    if left.is_zero() {
+        note(receipt, "it ran out before an extension was acknowledged", true);
+        return None;
+    }
+    // The next try gets its share of the lease too.
+    let how = How { timeout: lease.attempt().min(left), ..How::default() };
+    match extend(held, lease.ttl, how).await {
+        Ok(()) => Some(Duration::ZERO),
+        Err(QueueError::Stale { .. }) => {
+            note(receipt, "the node says so", true);
+            None
         }
+        Err(error) => {
+            note(receipt, &error.to_string(), false);
+            Some(lease.retry_after())
+        }
+    }
+}
+
+fn note(receipt: &Receipt, why: &str, lost: bool) {
+    if lost {
+        tracing::warn!(%receipt, why, "the lease of a job was lost");
+    } else {
+        tracing::debug!(%receipt, why, "a lease was not extended; trying on");
     }
 }
 

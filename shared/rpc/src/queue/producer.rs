@@ -129,17 +129,13 @@ impl Producer {
         let how = How { durability: self.durability, ..How::default() };
         let asked = ask(&self.client, &self.queue, Command::Push { jobs }, how).await?;
         let (outcome, durability) = asked;
-        match outcome {
-            Outcome::Pushed(states) if states.len() == ids.len() => {
-                let of = |(id, state): (JobId, queue::Pushed)| Pushed {
-                    id,
-                    status: state.into(),
-                    durability,
-                };
-                Ok(ids.into_iter().zip(states).map(of).collect())
-            }
-            other => Err(QueueError::of(other)),
+        let Outcome::Pushed(states) = outcome else { return Err(QueueError::of(outcome)) };
+        if states.len() != ids.len() {
+            return Err(QueueError::of(Outcome::Pushed(states)));
         }
+        let of =
+            |(id, state): (JobId, queue::Pushed)| Pushed { id, status: state.into(), durability };
+        Ok(ids.into_iter().zip(states).map(of).collect())
     }
 }
 
