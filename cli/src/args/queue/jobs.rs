@@ -16,7 +16,7 @@ pub(crate) struct JobFields {
     #[arg(long, value_name = "0-9", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
     pub(crate) priority: u8,
     /// Not delivered before so long from now
-    #[arg(long, value_name = "DURATION", value_parser = parse::delay, conflicts_with = "at")]
+    #[arg(long, value_name = "DURATION", value_parser = parse::delay, conflicts_with = "at", allow_hyphen_values = true)]
     pub(crate) delay: Option<Duration>,
     /// Not delivered before that time: 2026-11-25T18:30:00Z, or seconds since 1970
     #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
@@ -118,7 +118,7 @@ pub(crate) struct Nack {
     #[command(flatten)]
     pub(crate) of: Receipts,
     /// Not delivered again before so long from now [default: the job's backoff]
-    #[arg(long, value_name = "DURATION", value_parser = parse::delay)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::delay, allow_hyphen_values = true)]
     pub(crate) delay: Option<Duration>,
     /// Why, kept with the job
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = parse::error_text)]

@@ -22,9 +22,9 @@ mod work;
 use std::time::Duration;
 
 use dsync::api::{Durability, QueueReply, QueueRequest};
-use dsync_core::Code;
 use dsync_core::name::Name;
 use dsync_core::queue::{Command, Outcome, Query, Seen, Stats, check};
+use dsync_core::{Code, Fault};
 
 use crate::args::Queue;
 use crate::error::{Failure, Result};
@@ -95,7 +95,7 @@ async fn change(ctx: &Ctx, queue: &Name, command: Command) -> Result<Done> {
 
 /// Changes something. What can be refused without asking is refused here.
 async fn change_how(ctx: &Ctx, queue: &Name, command: Command, how: How) -> Result<Done> {
-    check(&command)?;
+    check(&command).map_err(too_much)?;
     let may_repeat = command.may_repeat();
     let request = QueueRequest::Do {
         queue: queue.clone(),
@@ -112,6 +112,13 @@ async fn change_how(ctx: &Ctx, queue: &Name, command: Command, how: How) -> Resu
         }
         _ => Err(unexpected(&answer.served_by)),
     }
+}
+
+/// What breaks a rule before it was sent: what is too large is bad data.
+fn too_much(fault: Fault) -> Failure {
+    let large = fault.code == Code::LimitReached;
+    let failure = Failure::from(fault);
+    if large { failure.exit(Exit::Data) } else { failure }
 }
 
 /// What a look gave.

@@ -132,7 +132,9 @@ pub(crate) fn audit(queue: &Name, findings: &[String]) -> View {
 
 /// Of `queue ring`.
 pub(crate) fn ring(ring: &Ring, queue: Option<&Name>) -> View {
-    let members = ring.members.iter().map(|member| {
+    let mut nodes: Vec<_> = ring.members.iter().collect();
+    nodes.sort_by(|a, b| a.node.cmp(&b.node));
+    let members = nodes.iter().map(|member| {
         json!({
             "node": member.node,
             "address": member.address,
@@ -148,7 +150,7 @@ pub(crate) fn ring(ring: &Ring, queue: Option<&Name>) -> View {
         "owner": ring.owner,
     });
     let mut table = Table::new(&["NODE", "ADDRESS", "PARTITIONS", "LIVE"]);
-    for member in &ring.members {
+    for member in &nodes {
         let live = if member.live { ("yes", Mood::Good) } else { ("no", Mood::Bad) };
         table.row([
             Cell::text(&member.node),
@@ -159,7 +161,7 @@ pub(crate) fn ring(ring: &Ring, queue: Option<&Name>) -> View {
     }
     let view = View::document("QueueRing", document).table(table);
     let Some(queue) = queue else {
-        return view.names(ring.members.iter().map(|member| member.node.clone()));
+        return view.names(nodes.iter().map(|member| member.node.clone()));
     };
     let owner = ring.owner.as_deref().unwrap_or("nobody");
     let partition = ring.partition.map_or_else(String::new, |p| format!(" (partition {p})"));
