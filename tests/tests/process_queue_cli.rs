@@ -232,7 +232,8 @@ async fn bad_input_is_64_and_names_the_value() {
         (&["push", "", "x"], ""),
         (&["pop", "q", "--lease", "1ms"], "1ms"),
         (&["ack", "q", "order-17"], "order-17"),
-        (&["dlq", "purge", "q"], "<ID>"),
+        (&["push", "q", "x", "--priority", "-1"], "-1"),
+        (&["dlq", "purge", "q"], "no dead letter is named"),
     ] {
         refused(&cluster, arguments, 64, text).await;
     }
@@ -243,8 +244,8 @@ async fn bad_input_is_64_and_names_the_value() {
 #[tokio::test]
 async fn lines_are_pushed_up_to_the_broken_one() {
     let cluster = start().await;
-    let mut lines: String =
-        (1..=2_500).map(|at| format!("{{\"payload\":\"job {at}\",\"id\":\"j{at}\"}}\n")).collect();
+    let lines = (1..=2_500).map(|at| format!("{{\"payload\":\"job {at}\",\"id\":\"j{at}\"}}\n"));
+    let mut lines = lines.collect::<Vec<_>>().concat();
     let all = queue_fed(&cluster, &["push", "q", "--jsonl"], lines.as_bytes()).await.ok();
     assert_eq!((&all["pushed"], &all["created"]), (&2_500.into(), &2_500.into()));
     lines.push_str("\n{\"payload\":\"late\"}\n{\"payload\": \n{\"payload\":\"never\"}\n");

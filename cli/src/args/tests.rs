@@ -124,7 +124,6 @@ const BAD: &[&[&str]] = &[
     &["queue", "peek", "q", "--state", "lost"],
     &["queue", "purge", "q"],
     &["queue", "limit", "q", "--rate", "-1"],
-    &["queue", "dlq", "purge", "q"],
     &["queue", "dlq", "redrive", "q", "a", "--all"],
     &["bench", "queue", "--batch", "1001"],
     &["raft", "leader", "-o", "xml"],

@@ -138,10 +138,10 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "N")]
     pub(crate) max_in_flight: Option<u32>,
     /// Deliveries in a second, on average; 0: no limit
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000), allow_negative_numbers = true)]
     pub(crate) rate: Option<u32>,
     /// Deliveries at once after a pause, with a rate
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000), allow_negative_numbers = true)]
     pub(crate) burst: Option<u32>,
     /// How long ids of acknowledged jobs are remembered
     #[arg(long, value_name = "DURATION", value_parser = parse::delay)]
@@ -193,8 +193,8 @@ pub(crate) struct DlqIds {
     /// Name of the queue
     #[arg(value_parser = parse::name)]
     pub(crate) queue: Name,
-    /// Ids of the jobs
-    #[arg(value_name = "ID", value_parser = parse::job_id, required_unless_present = "all")]
+    /// Ids of the jobs, or --all
+    #[arg(value_name = "ID", value_parser = parse::job_id)]
     pub(crate) ids: Vec<JobId>,
     /// All that are there now
     #[arg(long, conflicts_with = "ids")]

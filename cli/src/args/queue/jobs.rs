@@ -13,7 +13,7 @@ use crate::args::parse;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct JobFields {
     /// 0 to 9; 9 goes first
-    #[arg(long, value_name = "0-9", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
+    #[arg(long, value_name = "0-9", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9), allow_negative_numbers = true)]
     pub(crate) priority: u8,
     /// Not delivered before so long from now
     #[arg(long, value_name = "DURATION", value_parser = parse::delay, conflicts_with = "at", allow_hyphen_values = true)]

@@ -51,6 +51,10 @@ async fn move_all(
     what: &'static str,
     command: impl Fn(Vec<JobId>, u32) -> Command,
 ) -> Result<Exit> {
+    if args.ids.is_empty() && !args.all {
+        let failure = Failure::usage("no dead letter is named");
+        return Err(failure.hint("name ids as `queue dlq list` shows them, or say --all"));
+    }
     let dead = get(ctx, &args.queue).await?.stats.dead;
     let mut moved = 0;
     if args.all {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dsync_core::Fault;
 use dsync_core::queue::{Command, JobId, JobView, NewJob, PAYLOAD_MAX, PRIORITY_MAX, State, check};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -30,6 +31,10 @@ struct Line {
 /// What is wrong with it, in words.
 pub(super) fn read(line: &[u8], template: &NewJob, bits: u128) -> Result<NewJob, String> {
     let text = std::str::from_utf8(line).map_err(|_| "it is no UTF-8".to_owned())?;
+    // A list would be taken for the fields in their order.
+    if !text.trim_start().starts_with('{') {
+        return Err("it is no JSON object".to_owned());
+    }
     let line: Line = serde_json::from_str(text).map_err(|error| in_words(&error))?;
     let payload = match (line.payload, line.payload_base64) {
         (Some(text), None) => text.into_bytes(),
@@ -44,7 +49,7 @@ pub(super) fn read(line: &[u8], template: &NewJob, bits: u128) -> Result<NewJob,
         return Err(format!("the payload has {bytes} bytes, at most {PAYLOAD_MAX} are possible"));
     }
     let id = match line.id {
-        Some(id) => JobId::parse(&id).map_err(|fault| fault.message)?,
+        Some(id) => JobId::parse(&id).map_err(with_hint)?,
         None => JobId::random(bits),
     };
     let mut job = NewJob { id, payload, ..template.clone() };
@@ -66,10 +71,17 @@ pub(super) fn read(line: &[u8], template: &NewJob, bits: u128) -> Result<NewJob,
     }
     // All other rules, so that no line makes a node refuse those beside it.
     let command = Command::Push { jobs: vec![job] };
-    check(&command).map_err(|fault| fault.message)?;
+    check(&command).map_err(with_hint)?;
     match command {
         Command::Push { jobs } => jobs.into_iter().next().ok_or_else(String::new),
         _ => Err(String::new()),
+    }
+}
+
+fn with_hint(fault: Fault) -> String {
+    match fault.hint {
+        Some(hint) => format!("{}; {hint}", fault.message),
+        None => fault.message,
     }
 }
 

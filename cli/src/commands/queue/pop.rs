@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dsync::api::POP_WAIT_MAX_MS;
-use dsync_core::Code;
 use dsync_core::queue::{Command, Outcome, Popped, Receipt};
+use dsync_core::{Code, Effect};
 use tokio::time::Instant;
 
 use crate::args::Pop;
@@ -17,6 +17,9 @@ use super::{Ctx, How, change, change_how, refused};
 
 /// Pause after an answer that came before its wait was over, as of a paused queue.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Longest wait of one request.
+const LONGEST: Duration = Duration::from_millis(POP_WAIT_MAX_MS);
 
 /// Takes jobs and prints them; exit 66 when there is none.
 pub(super) async fn run(args: Pop, ctx: &Ctx) -> Result<Exit> {
@@ -41,12 +44,22 @@ pub(super) async fn run(args: Pop, ctx: &Ctx) -> Result<Exit> {
 /// Waits in slices, each a request of its own: only a repetition of the same one gets the same jobs.
 async fn wait(args: &Pop, ctx: &Ctx) -> Result<Popped> {
     let until = Instant::now() + args.wait;
-    let mut id = ctx.request_id;
+    let (mut id, mut heard) = (ctx.request_id, None);
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let slice = left.min(Duration::from_millis(POP_WAIT_MAX_MS));
+        let slice = left.min(LONGEST);
         let begun = Instant::now();
-        let popped = pop(args, ctx, id, slice).await?;
+        let popped = match pop(args, ctx, id, slice).await {
+            Ok(popped) => popped,
+            // A node that goes away in between does not end the wait; the same request goes on.
+            Err(failure) if goes_on(args, ctx, &failure, heard) && !left.is_zero() => {
+                ctx.out.detail(&format!("still waiting: {}", failure.fault.message));
+                tokio::time::sleep(PAUSE.min(left)).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        heard = Some(Instant::now());
         let left = until.saturating_duration_since(Instant::now());
         if !popped.jobs.is_empty() || left.is_zero() {
             return Ok(popped);
@@ -56,6 +69,14 @@ async fn wait(args: &Pop, ctx: &Ctx) -> Result<Popped> {
         }
         id = random_id();
     }
+}
+
+/// True when a failure does not end a wait: a node was heard not long ago, and asking once more has
+/// no second effect.
+fn goes_on(args: &Pop, ctx: &Ctx, failure: &Failure, heard: Option<Instant>) -> bool {
+    let twice = args.ack && failure.fault.effect == Effect::Unknown;
+    let lately = heard.is_some_and(|at: Instant| at.elapsed() < ctx.settings.timeout + LONGEST);
+    failure.fault.retryable && lately && !twice
 }
 
 /// One request.

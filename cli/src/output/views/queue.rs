@@ -154,7 +154,7 @@ pub(crate) fn peeked(queue: &Name, jobs: &[JobView]) -> View {
 
 /// Of `queue dlq list`.
 pub(crate) fn dead(queue: &Name, jobs: &[JobView]) -> View {
-    let mut table = Table::new(&["ID", "DIED", "ATTEMPTS", "CAUSE", "PAYLOAD"]);
+    let mut table = Table::new(&["ID", "DEAD FOR", "ATTEMPTS", "CAUSE", "PAYLOAD"]);
     for job in jobs {
         table.row([
             Cell::text(job.id.as_str()),
@@ -180,7 +180,7 @@ pub(crate) fn job(queue: &Name, job: &JobView) -> View {
     match job.state {
         State::Delayed => fields.push(("due in", Cell::Ms(job.time_ms))),
         State::Leased => fields.push(("lease ends in", Cell::Ms(job.time_ms))),
-        State::Dead => fields.push(("died before", Cell::Ms(job.time_ms))),
+        State::Dead => fields.push(("dead for", Cell::Ms(job.time_ms))),
         State::Ready | State::Done => {}
     }
     fields
