@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dsync::api::Setting;
 use dsync::net::Net;
-use dsync_core::config::NodeConfig;
+use dsync_core::config::{NodeConfig, Store};
 use dsync_core::name::Name;
 use dsync_core::node::Role;
 use parking_lot::Mutex;
@@ -29,12 +29,14 @@ use crate::raft::identity::Identity;
 use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::{
-    COMMAND_MAX, Engine, EngineOptions, Group, GroupOf, Leadership, Machine, Transport, follow,
+    COMMAND_MAX, Engine, EngineOptions, Group, GroupOf, Leadership, Machine, NoGroup, Problems,
+    Transport, follow,
 };
 use crate::roles::leader::ToLeader;
 use crate::roles::lock::{self, LockRole, LockState};
-use crate::roles::queue::{self, QueueRole, QueueState, RaftQueues};
+use crate::roles::queue::{self, QueueRole, QueueState, RaftQueues, RedisQueues};
 use crate::server::{Counters, Handlers, Identity as ServerIdentity, Limits, Server};
+use crate::store::redis::RedisLink;
 use crate::telemetry::Telemetry;
 
 /// Time between greetings while the cluster is being formed.
@@ -175,6 +177,10 @@ impl RunningNode {
 
     async fn stop_here(self) {
         self.telemetry.readiness.set_not_ready("the node is stopping");
+        if let RunningRole::Queue(role) = &self.service.parts().role {
+            // What it does not reach in time, the others find out by themselves.
+            drop(tokio::time::timeout(HAND_OVER, role.leave()).await);
+        }
         self.service.parts().raft.hand_over(HAND_OVER).await;
         self.stop.cancel();
         self.server.wait().await;
@@ -303,8 +309,7 @@ async fn build(
     stop: &CancellationToken,
 ) -> Result<(NodeService, watch::Receiver<Leadership>), CannotStart> {
     let name = Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::config)?;
-    let ground = Ground::open(config, telemetry, host)?;
-    let (common, started) = start_role(ground, telemetry, host, stop).await?;
+    let (common, started) = start_role(config, telemetry, host, stop).await?;
     let Common { config, nodes, hailer, forwarder, incarnation, raft_id } = common;
     let parts = Parts {
         net: Arc::clone(&host.net),
@@ -321,13 +326,14 @@ async fn build(
 }
 
 async fn start_role(
-    ground: Ground,
+    config: NodeConfig,
     telemetry: &Telemetry,
     host: &Host,
     stop: &CancellationToken,
 ) -> Result<(Common, Started), CannotStart> {
-    match ground.config.role {
-        Role::Lock => {
+    match (config.role, config.store) {
+        (Role::Lock, _) => {
+            let ground = Ground::open(config, telemetry, host)?;
             let replicated = Replicated {
                 machine: LockState::new(Arc::clone(&telemetry.metrics)),
                 command_max: COMMAND_MAX,
@@ -338,7 +344,7 @@ async fn start_role(
             };
             ground.start(replicated, host, stop, role).await
         }
-        Role::Queue => {
+        (Role::Queue, Store::Raft) => {
             let replicated = Replicated {
                 machine: QueueState::new(),
                 command_max: queue::COMMAND_MAX,
@@ -347,10 +353,49 @@ async fn start_role(
             let role = |to_leader, _: &NodeConfig| {
                 RunningRole::Queue(QueueRole::Raft(RaftQueues::start(to_leader)))
             };
-            ground.start(replicated, host, stop, role).await
+            Ground::open(config, telemetry, host)?.start(replicated, host, stop, role).await
         }
-        Role::Cache => Err(CannotStart::config("the cache role is not in this build yet")),
+        (Role::Queue, Store::Redis) => start_on_redis(config, host, stop).await,
+        (Role::Cache, _) => Err(CannotStart::config("the cache role is not in this build yet")),
     }
+}
+
+/// A queue node whose jobs are in Redis: it keeps nothing itself.
+async fn start_on_redis(
+    config: NodeConfig,
+    host: &Host,
+    stop: &CancellationToken,
+) -> Result<(Common, Started), CannotStart> {
+    let Some(redis) = config.redis.clone() else {
+        return Err(CannotStart::config("STORE=redis, but REDIS_HOST is not set"));
+    };
+    let nodes = Nodes::new();
+    let hailer = Hailer::new(&config.node_id);
+    let forwarder = Arc::new(Forwarder::new(
+        Arc::clone(&host.net),
+        hailer.clone(),
+        config.node_id.clone(),
+        config.advertise.clone(),
+        Arc::clone(&nodes),
+    ));
+    let link =
+        RedisLink::open(redis, host.seed, stop.child_token()).await.map_err(CannotStart::config)?;
+    let me = queue::Myself {
+        node: Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::config)?,
+        incarnation: host.started_ms,
+        address: config.advertise.clone(),
+    };
+    let queues = RedisQueues::start(link, me, Arc::clone(&forwarder), stop.clone())
+        .await
+        .map_err(CannotStart::config)?;
+    let watched = queues.clone();
+    let problems: Problems = Box::new(move || watched.problems());
+    let raft = NoGroup::new(queues.cluster(), problems);
+    let leadership = raft.leadership();
+    let incarnation = host.started_ms;
+    let common = Common { config, nodes, hailer, forwarder, incarnation, raft_id: 0 };
+    let role = RunningRole::Queue(QueueRole::Redis(queues));
+    Ok((common, Started { role, raft: Arc::new(raft), leadership }))
 }
 
 fn server_identity(service: &NodeService) -> ServerIdentity {

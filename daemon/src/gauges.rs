@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::node::NodeService;
 use crate::raft::Leadership;
-use crate::telemetry::Plane;
+use crate::telemetry::{Plane, RaftState};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -57,6 +57,7 @@ async fn refresh(service: &NodeService, now: &Leadership) {
     match (&now.stopped, initialized, parts.raft.has_leader()) {
         (Some(why), _, _) => readiness.set_not_ready(format!("raft has stopped: {why}")),
         (None, false, _) => readiness.set_not_ready(format!("forming: {waiting}")),
+        (None, true, false) if raft.state == RaftState::None => readiness.set_not_ready(waiting),
         (None, true, false) => readiness.set_not_ready("no leader that a quorum follows"),
         (None, true, true) => readiness.set_ready(),
     }

@@ -19,4 +19,5 @@ pub mod roles;
 pub mod run;
 pub mod server;
 pub mod start;
+pub mod store;
 pub mod telemetry;

@@ -252,7 +252,7 @@ impl NodeService {
             AdminRequest::Directory => Ok(AdminReply::Directory(parts.nodes.list())),
             AdminRequest::RaftStatus => {
                 let me = self.hello_of_mine().await;
-                Ok(AdminReply::Raft(Box::new(parts.raft.status(&me))))
+                parts.raft.status(&me).map(|status| AdminReply::Raft(Box::new(status)))
             }
             AdminRequest::RaftProbe => parts.raft.probe(within).await.map(AdminReply::Probe),
             AdminRequest::RaftTransfer { to } => {
@@ -289,7 +289,7 @@ impl NodeService {
         let problems = parts.raft.problems();
         let state = match (hello.initialized, parts.raft.has_leader()) {
             (false, _) => "forming",
-            (true, false) => "no-leader",
+            (true, false) => parts.raft.idle_state(),
             (true, true) => "serving",
         };
         NodeInfo {

@@ -11,6 +11,7 @@ pub mod history;
 pub mod jobs;
 pub mod load;
 pub mod process;
+pub mod queue;
 pub mod sim;
 pub mod source;
 pub mod wire;

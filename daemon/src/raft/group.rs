@@ -34,6 +34,10 @@ pub trait Group: fmt::Debug + Send + Sync {
     fn leader(&self) -> Option<(RaftId, RaftNode)>;
     /// True while this node leads with a quorum, or hears a leader.
     fn has_leader(&self) -> bool;
+    /// What a node that does not serve is called.
+    fn idle_state(&self) -> &'static str {
+        "no-leader"
+    }
     /// Follows who leads.
     fn leadership(&self) -> watch::Receiver<Leadership>;
     /// The cluster it belongs to.
@@ -49,7 +53,10 @@ pub trait Group: fmt::Debug + Send + Sync {
     /// One step after a round of greetings.
     async fn step(&self, me: &Hello, peers: &[PeerAnswer]);
     /// How it stands.
-    fn status(&self, me: &Hello) -> RaftStatus;
+    ///
+    /// # Errors
+    /// `WrongRole`: it has no Raft.
+    fn status(&self, me: &Hello) -> Result<RaftStatus, Fault>;
     /// What is wrong, in words.
     fn problems(&self) -> Vec<String>;
     /// What metrics show.
@@ -157,8 +164,8 @@ impl<M: Machine> Group for GroupOf<M> {
         self.members.step(me, peers).await;
     }
 
-    fn status(&self, me: &Hello) -> RaftStatus {
-        status::status(&self.engine, me, &self.members.waiting_for())
+    fn status(&self, me: &Hello) -> Result<RaftStatus, Fault> {
+        Ok(status::status(&self.engine, me, &self.members.waiting_for()))
     }
 
     fn problems(&self) -> Vec<String> {

@@ -96,7 +96,8 @@ impl From<&QueueRequest> for RequestKind {
             | queue::Command::Nack { .. }
             | queue::Command::Reject { .. }
             | queue::Command::Release { .. }
-            | queue::Command::Extend { .. } => Self::Settle,
+            | queue::Command::Extend { .. }
+            | queue::Command::GiveBack { .. } => Self::Settle,
             queue::Command::Pause { .. }
             | queue::Command::Resume
             | queue::Command::Purge
@@ -216,6 +217,8 @@ label! {
         Leader = "leader",
         /// Raft ended.
         Stopped = "stopped",
+        /// It has no Raft.
+        None = "none",
     }
 }
 

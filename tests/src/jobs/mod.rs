@@ -4,4 +4,4 @@ mod journal;
 mod work;
 
 pub use journal::{Findings, Journal};
-pub use work::{Load, Mix, dead_ids, drain, stats};
+pub use work::{Load, Mix, command, dead_ids, drain, ring, stats};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dsync::api::{QueueReply, QueueRequest};
+use dsync::api::{QueueReply, QueueRequest, Ring};
 use dsync::{CallOptions, Client};
 use dsync_core::Fault;
 use dsync_core::name::Name;
@@ -305,5 +305,32 @@ pub async fn dead_ids(client: &Client, queue: &Name) -> BTreeSet<String> {
         if !more {
             return ids;
         }
+    }
+}
+
+/// Has a command carried out, in at most that time.
+///
+/// # Errors
+/// The node's, or that of the way there.
+pub async fn command(
+    client: &Client,
+    queue: &Name,
+    command: Command,
+    within: Duration,
+) -> Result<Outcome, Fault> {
+    let request = QueueRequest::Do { queue: queue.clone(), command, wait_ms: 0, durability: None };
+    let options = CallOptions { timeout: within, ..CallOptions::default() };
+    match client.queue(request, options).await?.result? {
+        QueueReply::Outcome { outcome, .. } => Ok(outcome),
+        other => panic!("a command was answered {other:?}"),
+    }
+}
+
+/// The ring as a node of that client sees it.
+pub async fn ring(client: &Client) -> Option<Ring> {
+    let options = CallOptions { timeout: Duration::from_secs(2), ..CallOptions::default() };
+    match client.queue(QueueRequest::Ring { queue: None }, options).await.ok()?.result.ok()? {
+        QueueReply::Ring(ring) => Some(ring),
+        _ => None,
     }
 }

@@ -8,11 +8,13 @@ pub mod node;
 pub mod panics;
 pub mod ports;
 pub mod proxy;
+pub mod redis;
 pub mod shape;
 pub mod stats;
 
 pub use cluster::{Cluster, Leader, Plan};
 pub use dsctl::Run;
+pub use redis::{Redis, RedisPlan};
 
 /// The machine's own network.
 pub fn net() -> dsync::net::Net {

@@ -2,6 +2,7 @@
 
 mod pops;
 mod raft;
+mod redis;
 mod serve;
 mod waiting;
 
@@ -12,6 +13,7 @@ use dsync_core::queue::{Batch, Outcome};
 use dsync_core::{Code, Fault};
 
 pub use self::raft::{COMMAND_MAX, QueueState, RaftQueues};
+pub use self::redis::{Myself, RedisQueues};
 
 /// Longest time that a request waits here for a leader or for the store, its own wait aside.
 const BUDGET: Duration = Duration::from_secs(10);
@@ -26,6 +28,8 @@ pub fn noop() -> Batch {
 pub enum QueueRole {
     /// The jobs are in the nodes' own log.
     Raft(RaftQueues),
+    /// The jobs are in Redis.
+    Redis(RedisQueues),
 }
 
 impl QueueRole {
@@ -46,6 +50,7 @@ impl QueueRole {
     ) -> Answer<QueueReply> {
         match self {
             Self::Raft(queues) => queues.call(head, request, within).await,
+            Self::Redis(queues) => queues.call(head, request, within).await,
         }
     }
 
@@ -53,6 +58,16 @@ impl QueueRole {
     pub fn waiters(&self) -> usize {
         match self {
             Self::Raft(queues) => queues.waiters(),
+            Self::Redis(queues) => queues.waiters(),
+        }
+    }
+
+    /// The node stops: others take over what it is in charge of.
+    pub async fn leave(&self) {
+        match self {
+            // Leadership is handed over with the group.
+            Self::Raft(_) => {}
+            Self::Redis(queues) => queues.leave().await,
         }
     }
 }

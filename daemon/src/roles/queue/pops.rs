@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dsync_core::Fault;
 use dsync_core::name::Name;
-use dsync_core::queue::{Command, Outcome, Popped, Receipt};
+use dsync_core::queue::{Command, Outcome, Popped};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
@@ -25,7 +25,7 @@ pub(super) trait Store: Clone + Send + Sync + 'static {
 type Given = Result<Popped, Fault>;
 
 /// The pops on their way, by request: a repetition waits for the first one's answer, which is its
-/// own too, and is not given back under its feet.
+/// own too.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pops {
     running: Arc<Mutex<HashMap<u128, Vec<oneshot::Sender<Given>>>>>,
@@ -74,14 +74,13 @@ impl Pops {
         for sender in asking.end() {
             received |= sender.send(given.clone()).is_ok();
         }
-        let Ok(popped) = given else { return };
-        let receipts: Vec<Receipt> = popped.jobs.into_iter().map(|job| job.receipt).collect();
-        if received || receipts.is_empty() {
+        let taken = given.is_ok_and(|popped| !popped.jobs.is_empty());
+        if received || !taken {
             return;
         }
-        tracing::debug!(queue = %pop.queue, jobs = receipts.len(), "given back: nobody is there");
+        tracing::debug!(queue = %pop.queue, "given back: nobody is there");
         // If that fails, the lease ends by itself.
-        drop(store.submit(pop.queue, Command::Release { receipts }).await);
+        drop(store.submit(pop.queue, Command::GiveBack { request: pop.request }).await);
     }
 }
 

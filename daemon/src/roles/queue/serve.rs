@@ -77,7 +77,7 @@ impl<S: Store> Desk<S> {
 }
 
 /// An outcome that says that nothing was done is a fault.
-fn checked(outcome: Outcome) -> Result<Outcome, Fault> {
+pub(super) fn checked(outcome: Outcome) -> Result<Outcome, Fault> {
     match outcome {
         Outcome::Invalid(_) | Outcome::LimitReached(_) => Err(super::not_done(outcome)),
         Outcome::Pushed(_)

@@ -96,10 +96,9 @@ impl Waiting {
         self.lines.lock().values().map(|line| line.places.len()).sum()
     }
 
-    /// Queues that someone waits for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the Redis store asks"))]
-    pub(crate) fn queues(&self) -> Vec<Name> {
-        self.lines.lock().keys().cloned().collect()
+    /// Someone waits for that queue.
+    pub(crate) fn is_awaited(&self, queue: &Name) -> bool {
+        self.lines.lock().contains_key(queue)
     }
 }
 
@@ -176,7 +175,7 @@ mod tests {
         assert!(second.woken().now_or_never().is_some());
         drop(second);
         assert_eq!(waiting.count(), 0);
-        assert!(waiting.queues().is_empty(), "an empty line is forgotten");
+        assert!(!waiting.is_awaited(&queue()), "an empty line is forgotten");
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@ use super::identity::{
     NODE_ID_MAX, advertise, data_dir, host, is_id_letter, neighbours, node_id, parse_id, port, role,
 };
 use super::problem::{Refused, Warning};
-use super::tuning::{lock_timers, log_format, log_level, metrics_addr, redis, store, timers};
+use super::redis::redis;
+use super::tuning::{lock_timers, log_format, log_level, metrics_addr, store, timers};
 use super::values::{Inputs, Setting, Values};
 use super::{Address, Key, NodeConfig};
 

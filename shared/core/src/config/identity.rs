@@ -159,7 +159,7 @@ pub(super) fn neighbours(
     (peers, cluster)
 }
 
-fn addresses(values: &mut Values, key: Key) -> Vec<Address> {
+pub(super) fn addresses(values: &mut Values, key: Key) -> Vec<Address> {
     let Some(given) = values.get(key) else { return Vec::new() };
     match parse_list(&given.value) {
         Ok(list) => list,

@@ -33,6 +33,14 @@ pub enum Key {
     RedisDb,
     /// Redis: encrypted connection.
     RedisTls,
+    /// Redis: who knows the master.
+    RedisSentinels,
+    /// Redis: what they call it.
+    RedisSentinelMaster,
+    /// Redis: nodes of a cluster.
+    RedisCluster,
+    /// Redis: settings that may lose jobs are not refused.
+    RedisAllowUnsafe,
     /// Raft: time between heartbeats.
     RaftHeartbeatMs,
     /// Raft: shortest election timeout.
@@ -53,7 +61,7 @@ pub enum Key {
 
 impl Key {
     /// Every key.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::NodeId,
         Self::NodeType,
         Self::NodeHost,
@@ -69,6 +77,10 @@ impl Key {
         Self::RedisPassword,
         Self::RedisDb,
         Self::RedisTls,
+        Self::RedisSentinels,
+        Self::RedisSentinelMaster,
+        Self::RedisCluster,
+        Self::RedisAllowUnsafe,
         Self::RaftHeartbeatMs,
         Self::RaftElectionMinMs,
         Self::RaftElectionMaxMs,
@@ -97,6 +109,10 @@ impl Key {
             Self::RedisPassword => "REDIS_PASSWORD",
             Self::RedisDb => "REDIS_DB",
             Self::RedisTls => "REDIS_TLS",
+            Self::RedisSentinels => "REDIS_SENTINELS",
+            Self::RedisSentinelMaster => "REDIS_SENTINEL_MASTER",
+            Self::RedisCluster => "REDIS_CLUSTER",
+            Self::RedisAllowUnsafe => "REDIS_ALLOW_UNSAFE",
             Self::RaftHeartbeatMs => "RAFT_HEARTBEAT_MS",
             Self::RaftElectionMinMs => "RAFT_ELECTION_MIN_MS",
             Self::RaftElectionMaxMs => "RAFT_ELECTION_MAX_MS",

@@ -18,6 +18,7 @@ mod identity;
 mod key;
 mod node_config;
 mod problem;
+mod redis;
 mod tuning;
 mod values;
 

@@ -97,6 +97,14 @@ pub struct Redis {
     pub db: u16,
     /// `REDIS_TLS`.
     pub tls: bool,
+    /// `REDIS_SENTINELS`: they are asked who the master is; `host` and `port` do not count then.
+    pub sentinels: Vec<String>,
+    /// `REDIS_SENTINEL_MASTER`: what the sentinels call it.
+    pub sentinel_master: String,
+    /// `REDIS_CLUSTER`: some nodes of a Redis Cluster; `host` and `port` do not count then.
+    pub cluster: Vec<String>,
+    /// `REDIS_ALLOW_UNSAFE`: settings of Redis that may lose jobs are warned of, not refused.
+    pub allow_unsafe: bool,
 }
 
 /// A valid configuration: what every other part of the daemon is given.
@@ -121,7 +129,7 @@ pub struct NodeConfig {
     pub data_dir: String,
     /// Where the role keeps its state.
     pub store: Store,
-    /// Redis, where `REDIS_HOST` is set. The lock role does not use it.
+    /// Redis, where `REDIS_HOST`, `REDIS_SENTINELS` or `REDIS_CLUSTER` is set. The lock role does not use it.
     pub redis: Option<Redis>,
     /// Raft's timers.
     pub timers: Timers,

@@ -1,10 +1,10 @@
-//! How the node works: store, Redis, timers, logs, metrics.
+//! How the node works: store, timers, logs, metrics.
 
-use super::address::{is_unspecified, parse_host, parse_port};
+use super::address::is_unspecified;
 use super::node_config::host_port;
 use super::problem::shown;
 use super::values::Values;
-use super::{Address, Key, LogFormat, Redis, Secret, Store, Timers};
+use super::{Address, Key, LogFormat, Store, Timers};
 use crate::lock::{DEFAULT_LOCK_DELAY_MS, Settings};
 use crate::node::Role;
 
@@ -12,33 +12,6 @@ use crate::node::Role;
 const TIMER_MAX_MS: u64 = 60_000;
 /// Longest LOCK_DELAY_MS and `LOCK_WOUND_GRACE_MS`.
 const DELAY_MAX_MS: u64 = 60_000;
-
-pub(super) fn redis(values: &mut Values) -> Option<Redis> {
-    const HOST_FIX: &str = "a host name or an IP address without a port, such as \
-                            REDIS_HOST=localhost (REDIS_HOST=redis under Compose)";
-    const PORT_FIX: &str = "REDIS_PORT=6379; if the environment has a service's URL there \
-                            (Kubernetes sets one for a service named redis), unset it";
-    const TLS_FIX: &str = "REDIS_TLS=true or REDIS_TLS=false";
-    let host = values.read(Key::RedisHost, None, HOST_FIX, |text| parse_host(text).map(Some));
-    let port = values.read(Key::RedisPort, 6379, PORT_FIX, parse_port);
-    let db = values.read(Key::RedisDb, 0, "REDIS_DB=0", |text| {
-        number(text, 0, u64::from(u16::MAX)).map(|db| u16::try_from(db).unwrap_or_default())
-    });
-    let tls = values.read(Key::RedisTls, false, TLS_FIX, truth);
-    let username = values.get(Key::RedisUsername).map(|given| given.value);
-    let password = values.get(Key::RedisPassword).map(|given| Secret::new(given.value));
-    if let (Some(_), None) = (&username, &password) {
-        let place = values.place(Key::RedisUsername);
-        values.problem(&place, "REDIS_USERNAME is set but REDIS_PASSWORD is not", "set both");
-    }
-    values.settle(Key::RedisHost, host.clone().unwrap_or_default());
-    values.settle(Key::RedisPort, port.to_string());
-    values.settle(Key::RedisUsername, username.clone().unwrap_or_default());
-    values.settle(Key::RedisPassword, password.as_ref().map_or("", |_| "****"));
-    values.settle(Key::RedisDb, db.to_string());
-    values.settle(Key::RedisTls, tls.to_string());
-    host.map(|host| Redis { host, port, username, password, db, tls })
-}
 
 pub(super) fn store(values: &mut Values, role: Option<Role>, has_redis: bool) -> Store {
     const FIX: &str = "STORE=raft or STORE=redis";
@@ -63,7 +36,7 @@ pub(super) fn store(values: &mut Values, role: Option<Role>, has_redis: bool) ->
 }
 
 /// A whole number from `least` to `most`.
-fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+pub(super) fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<u64>() {
         Ok(number) if digits && (least..=most).contains(&number) => Ok(number),
@@ -71,7 +44,7 @@ fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
     }
 }
 
-fn truth(text: &str) -> Result<bool, String> {
+pub(super) fn truth(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),

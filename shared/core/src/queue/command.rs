@@ -131,6 +131,12 @@ pub enum Command {
         /// At most so many.
         max: u32,
     },
+    /// Gives back, not counted, what a pop took and nobody received; nothing if it was asked for
+    /// again meanwhile. The request is forgotten with it.
+    GiveBack {
+        /// The pop's.
+        request: u128,
+    },
 }
 
 impl Command {
@@ -155,7 +161,7 @@ impl Command {
             }
             Self::Pause { reason } => reason.len(),
             Self::Redrive { ids: list, .. } | Self::PurgeDead { ids: list, .. } => ids(list),
-            Self::Resume | Self::Purge | Self::Limit { .. } => 0,
+            Self::Resume | Self::Purge | Self::Limit { .. } | Self::GiveBack { .. } => 0,
         };
         variable + 64
     }
@@ -180,7 +186,7 @@ pub enum Outcome {
     Settled(Vec<Settled>),
     /// Of `Pause`, `Resume`, `Limit`.
     Set,
-    /// Of `Purge`, `Redrive`, `PurgeDead`: how many jobs.
+    /// Of `Purge`, `Redrive`, `PurgeDead`, `GiveBack`: how many jobs.
     Moved(u64),
     /// The command breaks a rule; the text names value and rule. Nothing was done.
     Invalid(String),
@@ -270,7 +276,7 @@ pub struct Delivery {
 pub enum Settled {
     /// As asked; also when the very same was done with it before.
     Done,
-    /// It failed for the last time: it is in the dead letters.
+    /// It failed for the last time, or its life was over: it is in the dead letters.
     Dead,
     /// The lease was lost, or the receipt never was one: nothing was done.
     Stale,

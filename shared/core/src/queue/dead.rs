@@ -1,5 +1,7 @@
 //! Dead letters and what removes jobs by name.
 
+use std::collections::BTreeSet;
+
 use super::JobId;
 use super::machine::Step;
 use super::state::{End, JobNo, Place, Queue};
@@ -39,7 +41,10 @@ impl Queue {
     }
 
     pub(super) fn redrive(&mut self, step: &mut Step<'_>, ids: &[JobId], max: u32) -> u64 {
-        let chosen = self.dead(ids, max);
+        // The same id twice is one job.
+        let mut chosen = self.dead(ids, max);
+        let mut seen = BTreeSet::new();
+        chosen.retain(|no| seen.insert(*no));
         for no in &chosen {
             let place = self.ready_at(End::Tail);
             let now = step.now_ms;

@@ -184,9 +184,10 @@ fn of_no_queue(command: &Command) -> Option<Outcome> {
             Some(Outcome::Settled(vec![super::Settled::Stale; receipts.len()]))
         }
         Command::Resume => Some(Outcome::Set),
-        Command::Purge | Command::Redrive { .. } | Command::PurgeDead { .. } => {
-            Some(Outcome::Moved(0))
-        }
+        Command::Purge
+        | Command::Redrive { .. }
+        | Command::PurgeDead { .. }
+        | Command::GiveBack { .. } => Some(Outcome::Moved(0)),
     }
 }
 
@@ -233,6 +234,7 @@ impl Queue {
             Command::Purge => Outcome::Moved(self.purge()),
             Command::Redrive { ids, max } => Outcome::Moved(self.redrive(step, ids, *max)),
             Command::PurgeDead { ids, max } => Outcome::Moved(self.purge_dead(ids, *max)),
+            Command::GiveBack { request } => Outcome::Moved(self.give_back(step, *request)),
         }
     }
 

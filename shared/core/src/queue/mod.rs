@@ -23,7 +23,9 @@
 //!   gets the next token of the queue and counts an attempt. The answer is remembered under the
 //!   request until the longest of its leases has ended: a repetition gives those of its jobs that
 //!   are still leased under the same token, with the lease time that is left. An empty answer is
-//!   not remembered. A pop with `ack` leaves no lease: the job is done at once.
+//!   not remembered. A pop with `ack` leaves no lease: the job is done at once. Who carried a pop
+//!   out for a client that is gone by then gives it back by its request: that does nothing if the
+//!   client has asked again meanwhile, by whatever way, and so has the jobs.
 //! - **Receipts**: `ack`, `nack`, `reject`, `release`, `extend` act only on a job that is leased
 //!   under the receipt's token; all others are stale. The last of those that ended a lease is
 //!   remembered with the job (after an ack with its id, for the dedup window): the same command
@@ -34,9 +36,10 @@
 //!   is ready again at the head. An expired lease has no pause: it goes to the head at once.
 //!   `release` takes the attempt back and puts the job at the head.
 //! - **Lease**: ends when the time has come, found by the next command or tick, at most
-//!   [`SWEEP_MAX`] at a time, oldest first, before the command is carried out.
+//!   [`SWEEP_MAX`] at a time, oldest first (of one time the smaller token), before the command is
+//!   carried out.
 //! - **ttl**: a job that is ready or delayed when its time is over goes to the dead letters (cause
-//!   "expired …") instead of being delivered; a leased one when its delivery fails.
+//!   "expired …") instead of being delivered; a leased one when its delivery fails or is released.
 //! - **Dead letters** keep payload, failures and cause, are never trimmed, and go only by redrive
 //!   (attempts, failures and ttl begin anew; at the tail) or by `PurgeDead`.
 //! - **Purge** removes all that is ready, delayed or leased. Ids are free again at once.
@@ -68,6 +71,8 @@ mod partition;
 mod pop;
 mod push;
 mod query;
+pub mod redis;
+mod ring;
 mod settle;
 mod snapshot;
 mod state;
@@ -79,6 +84,9 @@ pub use id::{ID_MAX, JobId, Receipt};
 pub use limits::{DEDUP_MS, Limits, Overflow};
 pub use machine::{Applied, Batch, QueueMachine, Request};
 pub use partition::{PARTITIONS, partition_of};
+pub(crate) use query::{JOBS_PAGE, QUEUES_PAGE};
+pub use ring::{Assignment, BEAT_LIFE_MS, Beat};
+pub(crate) use settle::kept_error;
 pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotRef};
 pub use view::{Stats, Totals};
 

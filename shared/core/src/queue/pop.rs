@@ -19,8 +19,10 @@ const ONE: u64 = 1_000;
 
 impl Queue {
     pub(super) fn pop(&mut self, step: &mut Step<'_>, wish: &Wish<'_>) -> Popped {
-        if let Some(before) = self.pops.get(&wish.request) {
-            return self.again(step, &before.clone());
+        if let Some(before) = self.pops.get_mut(&wish.request) {
+            before.claimed = true;
+            let before = before.clone();
+            return self.again(step, &before);
         }
         if self.paused.is_some() {
             return Popped { paused: self.paused.clone(), ..Popped::default() };
@@ -51,7 +53,7 @@ impl Queue {
             }
         } else {
             let until_ms = step.now_ms.saturating_add(wish.lease_ms);
-            self.remember_pop(wish.request, Remembered { until_ms, jobs: taken });
+            self.remember_pop(wish.request, Remembered { until_ms, jobs: taken, claimed: false });
         }
         popped
     }
@@ -64,6 +66,22 @@ impl Queue {
             Some(job.delivery(*token, until_ms.saturating_sub(step.now_ms), step.now_ms))
         });
         Popped { jobs: jobs.collect(), ..Popped::default() }
+    }
+
+    /// What nobody received goes back to the head, in its old order.
+    pub(super) fn give_back(&mut self, step: &mut Step<'_>, request: u128) -> u64 {
+        if self.pops.get(&request).is_none_or(|pop| pop.claimed) {
+            return 0;
+        }
+        let jobs = self.forget_pop(request).map(|pop| pop.jobs).unwrap_or_default();
+        let mut count = 0;
+        for (no, token) in jobs.into_iter().rev() {
+            let held = self.jobs.get(&no).filter(|job| job.leased_until(token).is_some());
+            let Some(id) = held.map(|job| job.id.clone()) else { continue };
+            self.release(step, &Receipt { id, token });
+            count += 1;
+        }
+        count
     }
 
     fn deliver(

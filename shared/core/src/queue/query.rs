@@ -8,9 +8,9 @@ use super::{JobView, PEEK_BYTES, Query, Seen, State, Stats};
 use crate::name::Name;
 
 /// Queues of one page.
-const QUEUES_PAGE: u32 = 1_000;
+pub(crate) const QUEUES_PAGE: u32 = 1_000;
 /// Jobs of one page: with their payloads' beginnings they fit in a frame.
-const JOBS_PAGE: u32 = 100;
+pub(crate) const JOBS_PAGE: u32 = 100;
 
 fn count(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
@@ -110,7 +110,11 @@ impl Queue {
                 (ready.values().skip(skip).take(limit).copied().collect(), ready.len())
             }
             State::Delayed => second(&self.order.delayed),
-            State::Leased => second(&self.order.leases),
+            State::Leased => {
+                let leases = &self.order.leases;
+                let page = leases.iter().skip(skip).take(limit).map(|(.., no)| *no);
+                (page.collect(), leases.len())
+            }
             State::Dead => second(&self.order.dead),
             State::Done => (Vec::new(), 0),
         };

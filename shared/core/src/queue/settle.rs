@@ -49,8 +49,10 @@ impl Queue {
     pub(super) fn finish(&mut self, now: u64, no: JobNo, token: u64) {
         if let Some(job) = self.remove(no) {
             self.totals.acked += 1;
-            let until = now.saturating_add(self.limits.dedup_ms);
-            self.remember_done(job.id, token, until);
+            if self.limits.dedup_ms > 0 {
+                let until = now.saturating_add(self.limits.dedup_ms);
+                self.remember_done(job.id, token, until);
+            }
         }
     }
 
@@ -94,6 +96,11 @@ impl Queue {
         };
         self.ended(no, receipt.token, Ended::Released);
         self.change(no, |job| job.attempts = job.attempts.saturating_sub(1));
+        if self.jobs.get(&no).is_some_and(|job| job.expires_ms <= step.now_ms) {
+            self.bury(step, no, job_expired());
+            step.woken |= self.limits.max_in_flight > 0;
+            return Settled::Dead;
+        }
         self.back_to_head(step, no);
         Settled::Done
     }
@@ -161,7 +168,7 @@ impl Queue {
     }
 
     fn end_lease(&mut self, step: &mut Step<'_>) -> bool {
-        let Some((until, no)) = self.order.leases.first().copied() else { return false };
+        let Some((until, _, no)) = self.order.leases.first().copied() else { return false };
         if until > step.now_ms {
             return false;
         }
@@ -201,16 +208,21 @@ fn job_expired() -> String {
     "expired: its time to live was over".to_owned()
 }
 
+/// What is kept of an error's text.
+pub(crate) fn kept_error(error: &str) -> &str {
+    let mut end = error.len().min(ERROR_MAX);
+    while !error.is_char_boundary(end) {
+        end -= 1;
+    }
+    error.get(..end).unwrap_or_default()
+}
+
 impl Job {
     /// Keeps a failure's words.
     fn note(&mut self, error: &str) {
-        let mut end = error.len().min(ERROR_MAX);
-        while !error.is_char_boundary(end) {
-            end -= 1;
-        }
         if self.errors.len() >= ERRORS_KEPT {
             self.errors.remove(0);
         }
-        self.errors.push(error.get(..end).unwrap_or_default().to_owned());
+        self.errors.push(kept_error(error).to_owned());
     }
 }

@@ -73,6 +73,8 @@ pub(super) struct Done {
 pub(super) struct Remembered {
     pub(super) until_ms: u64,
     pub(super) jobs: Vec<(JobNo, u64)>,
+    /// It was asked for again: whoever did has the jobs.
+    pub(super) claimed: bool,
 }
 
 /// Deliveries that the rate allows, in thousandths, as of then.
@@ -109,7 +111,8 @@ pub(super) struct Orders {
     /// By rank (0 for the highest priority) and place.
     pub(super) ready: BTreeMap<(u8, i64), JobNo>,
     pub(super) delayed: BTreeSet<(u64, JobNo)>,
-    pub(super) leases: BTreeSet<(u64, JobNo)>,
+    /// By end and token.
+    pub(super) leases: BTreeSet<(u64, u64, JobNo)>,
     pub(super) dead: BTreeSet<(u64, JobNo)>,
     /// Ends of lives of ready and delayed jobs.
     pub(super) lives: BTreeSet<(u64, JobNo)>,
@@ -142,8 +145,8 @@ impl Orders {
             Place::Delayed { due_ms, .. } => {
                 self.delayed.insert((*due_ms, no));
             }
-            Place::Leased { until_ms, .. } => {
-                self.leases.insert((*until_ms, no));
+            Place::Leased { token, until_ms } => {
+                self.leases.insert((*until_ms, *token, no));
             }
             Place::Dead { since_ms, .. } => {
                 self.dead.insert((*since_ms, no));
@@ -162,8 +165,8 @@ impl Orders {
             Place::Delayed { due_ms, .. } => {
                 self.delayed.remove(&(*due_ms, no));
             }
-            Place::Leased { until_ms, .. } => {
-                self.leases.remove(&(*until_ms, no));
+            Place::Leased { token, until_ms } => {
+                self.leases.remove(&(*until_ms, *token, no));
             }
             Place::Dead { since_ms, .. } => {
                 self.dead.remove(&(*since_ms, no));
@@ -277,6 +280,13 @@ impl Queue {
         self.pops.insert(request, pop);
     }
 
+    /// Forgets what a pop gave.
+    pub(super) fn forget_pop(&mut self, request: u128) -> Option<Remembered> {
+        let pop = self.pops.remove(&request)?;
+        self.order.pops.remove(&(pop.until_ms, request));
+        Some(pop)
+    }
+
     /// Forgets what need not be remembered any more, at most so many of each.
     pub(super) fn forget(&mut self, now: u64, most: usize) {
         for _ in 0..most {
@@ -308,9 +318,7 @@ impl Queue {
     pub(super) fn next_due(&self) -> Option<u64> {
         let first = |set: &BTreeSet<(u64, JobNo)>| set.first().map(|(at, _)| *at);
         let order = &self.order;
-        [first(&order.leases), first(&order.delayed), first(&order.lives)]
-            .into_iter()
-            .flatten()
-            .min()
+        let lease = order.leases.first().map(|(at, ..)| *at);
+        [lease, first(&order.delayed), first(&order.lives)].into_iter().flatten().min()
     }
 }

@@ -42,7 +42,8 @@ fn bad_values_are_named_with_key_line_and_value() {
         ("REDIS_HOST=redis://:hunter2@redis:6379", "REDIS_HOST: \"…@redis:6379\""),
         ("REDIS_PORT=tcp://10.0.0.1:6379", "REDIS_PORT: \"tcp://10.0.0.1:6379\" is not a port"),
         ("REDIS_DB=-1", "REDIS_DB: \"-1\" is not a whole number from 0 to 65535"),
-        ("REDIS_TLS=maybe", "REDIS_TLS: \"maybe\" is neither true nor false"),
+        ("REDIS_ALLOW_UNSAFE=perhaps", "REDIS_ALLOW_UNSAFE: \"perhaps\" is neither true nor false"),
+        ("REDIS_SENTINELS=s1", "REDIS_SENTINELS: "),
         ("REDIS_USERNAME=u", "REDIS_USERNAME is set but REDIS_PASSWORD is not"),
         ("RAFT_HEARTBEAT_MS=0", "\"0\" is not a whole number from 10 to 60000"),
         ("RAFT_HEARTBEAT_MS=1e3", "\"1e3\" is not a whole number"),
@@ -185,6 +186,18 @@ fn the_store_follows_redis() {
     assert_eq!(store("NODE_TYPE=queue\nREDIS_HOST=r"), Ok(Store::Redis));
     assert_eq!(store("NODE_TYPE=cache\nREDIS_HOST=r\nSTORE=raft"), Ok(Store::Raft));
     assert_eq!(store("NODE_TYPE=lock\nREDIS_HOST=r"), Ok(Store::Raft));
+    assert_eq!(store("NODE_TYPE=queue\nREDIS_SENTINELS=s:1,s:2"), Ok(Store::Redis));
+    assert_eq!(store("NODE_TYPE=queue\nREDIS_CLUSTER=c:1"), Ok(Store::Redis));
+    for (lines, why) in [
+        (
+            "REDIS_SENTINELS=s:1\nREDIS_CLUSTER=c:1",
+            "REDIS_SENTINELS and REDIS_CLUSTER are both set",
+        ),
+        ("REDIS_CLUSTER=c:1\nREDIS_DB=3", "REDIS_DB=3: a cluster has only 0"),
+    ] {
+        let refused = store(&format!("NODE_TYPE=queue\n{lines}")).unwrap_err();
+        assert_eq!(problems(&refused), [format!("node.env:5: {why}")]);
+    }
     let refused = store("NODE_TYPE=cache\nSTORE=redis").unwrap_err();
     assert_eq!(problems(&refused), ["node.env:4: STORE=redis, but REDIS_HOST is not set"]);
 }
@@ -202,6 +215,10 @@ fn secrets_are_masked_everywhere() {
             username: Some("u".to_owned()),
             password: Some(Secret::new(" a$b#c ")),
             db: 3,
+            sentinels: Vec::new(),
+            sentinel_master: "mymaster".to_owned(),
+            cluster: Vec::new(),
+            allow_unsafe: false,
             tls: true,
         })
     );

@@ -38,6 +38,9 @@ pub(crate) enum Act {
     PurgeDead {
         max: u32,
     },
+    GiveBack {
+        request: u8,
+    },
     Limit {
         max_jobs: u64,
         drop: bool,
@@ -89,6 +92,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Purge),
         2 => (prop::option::of(0_u8..12), 1_u32..4).prop_map(|(id, max)| Act::Redrive { id, max }),
         1 => (1_u32..3).prop_map(|max| Act::PurgeDead { max }),
+        2 => (0_u8..10).prop_map(|request| Act::GiveBack { request }),
         1 => limit,
     ]
 }
@@ -137,6 +141,7 @@ impl Act {
                 Command::Redrive { ids: id.iter().map(|n| job_id(*n)).collect(), max: *max }
             }
             Self::PurgeDead { max } => Command::PurgeDead { ids: Vec::new(), max: *max },
+            Self::GiveBack { request } => Command::GiveBack { request: u128::from(*request) },
             Self::Limit { max_jobs, drop, in_flight } => Command::Limit {
                 limits: Limits {
                     max_jobs: *max_jobs,

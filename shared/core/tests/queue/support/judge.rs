@@ -16,6 +16,8 @@ pub(crate) struct Judge {
     failures: BTreeMap<JobId, u32>,
     /// The commands that ended leases.
     ended: BTreeMap<Receipt, &'static str>,
+    /// What each pop gave last.
+    pops: BTreeMap<u128, Vec<Receipt>>,
     last_token: u64,
     /// Not delivered before.
     not_before: BTreeMap<JobId, u64>,
@@ -32,7 +34,9 @@ impl Judge {
             (Command::Push { jobs }, Outcome::Pushed(done)) => {
                 jobs.iter().zip(done).try_for_each(|(job, done)| self.pushed(now, job, done))
             }
-            (Command::Pop { lease_ms, ack, .. }, Outcome::Popped(popped)) => {
+            (Command::Pop { request, lease_ms, ack, .. }, Outcome::Popped(popped)) => {
+                let receipts = popped.jobs.iter().map(|job| job.receipt.clone()).collect();
+                self.pops.insert(*request, receipts);
                 self.popped(now, *lease_ms, *ack, popped)
             }
             (Command::Extend { receipts, lease_ms }, Outcome::Settled(done)) => {
@@ -55,6 +59,16 @@ impl Judge {
             }
             (Command::Release { receipts }, Outcome::Settled(done)) => {
                 self.settled(now, receipts, done, "release", 0)
+            }
+            (Command::GiveBack { request }, Outcome::Moved(1..)) => {
+                let taken = self.pops.remove(request).unwrap_or_default();
+                let held = |one: &Receipt| {
+                    let lease = self.leases.get(&one.id);
+                    lease.is_some_and(|(token, until)| *token == one.token && *until > now)
+                };
+                let receipts: Vec<Receipt> = taken.into_iter().filter(held).collect();
+                let done = vec![Settled::Done; receipts.len()];
+                self.settled(now, &receipts, &done, "release", 0)
             }
             (Command::Purge, _) => {
                 self.leases.clear();

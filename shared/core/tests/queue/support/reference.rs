@@ -30,7 +30,7 @@ pub(crate) struct Reference {
     token: u64,
     jobs: Vec<Job>,
     done: Vec<(JobId, u64, u64)>,
-    pops: Vec<(u128, u64, Vec<Receipt>)>,
+    pops: Vec<(u128, u64, Vec<Receipt>, bool)>,
     limits: Limits,
     paused: Option<String>,
     head: i64,
@@ -57,11 +57,8 @@ impl Reference {
                 me.jobs[at].at = At::Dead(me.now);
                 Settled::Dead
             }),
-            Command::Release { receipts } => self.each(receipts, "release", |me, at| {
-                me.jobs[at].attempts -= 1;
-                me.move_to_head(at);
-                Settled::Done
-            }),
+            Command::Release { receipts } => self.each(receipts, "release", Self::release),
+            Command::GiveBack { request } => Outcome::Moved(self.give_back(*request)),
             Command::Extend { receipts, lease_ms } => {
                 let until = self.now + lease_ms;
                 Outcome::Settled(receipts.iter().map(|r| self.extend(r, until)).collect())
@@ -92,6 +89,31 @@ impl Reference {
         })
     }
 
+    fn release(&mut self, at: usize) -> Settled {
+        self.jobs[at].attempts -= 1;
+        if self.jobs[at].ends.is_some_and(|end| end <= self.now) {
+            self.jobs[at].at = At::Dead(self.now);
+            return Settled::Dead;
+        }
+        self.move_to_head(at);
+        Settled::Done
+    }
+
+    fn give_back(&mut self, request: u128) -> u64 {
+        let given = self.pops.iter().position(|(id, _, _, claimed)| *id == request && !claimed);
+        let Some((_, _, receipts, _)) = given.map(|at| self.pops.remove(at)) else { return 0 };
+        let held = |me: &Self, receipt: &Receipt| {
+            let at = me.find(&receipt.id)?;
+            matches!(me.jobs[at].at, At::Leased(token, _) if token == receipt.token).then_some(())
+        };
+        let back: Vec<Receipt> =
+            receipts.into_iter().rev().filter(|one| held(self, one).is_some()).collect();
+        for receipt in &back {
+            self.each(std::slice::from_ref(receipt), "release", Self::release);
+        }
+        back.len() as u64
+    }
+
     /// Ready, delayed, leased, dead.
     pub(crate) fn counts(&self) -> [u64; 4] {
         let mut counts = [0; 4];
@@ -110,15 +132,17 @@ impl Reference {
     fn pass_time(&mut self) {
         let now = self.now;
         let due = |job: &Job| match job.at {
-            At::Leased(_, until) if until <= now => Some((0, until)),
+            At::Leased(token, until) if until <= now => Some((0, until, token)),
             At::Ready(_) | At::Delayed(..) if job.ends.is_some_and(|end| end <= now) => {
-                Some((1, job.ends.unwrap()))
+                Some((1, job.ends.unwrap(), 0))
             }
-            At::Delayed(due, _) if due <= now => Some((2, due)),
+            At::Delayed(due, _) if due <= now => Some((2, due, 0)),
             _ => None,
         };
-        while let Some((_, at, kind)) = (0..self.jobs.len())
-            .filter_map(|at| due(&self.jobs[at]).map(|(kind, time)| ((kind, time, at), at, kind)))
+        while let Some(((kind, ..), at)) = (0..self.jobs.len())
+            .filter_map(|at| {
+                due(&self.jobs[at]).map(|(kind, time, token)| ((kind, time, token, at), at))
+            })
             .min()
         {
             match kind {
@@ -133,7 +157,7 @@ impl Reference {
             }
         }
         self.done.retain(|(_, _, until)| *until > now);
-        self.pops.retain(|(_, until, _)| *until > now);
+        self.pops.retain(|(_, until, ..)| *until > now);
     }
 
     fn move_to_head(&mut self, at: usize) {
@@ -199,7 +223,11 @@ impl Reference {
     }
 
     fn pop(&mut self, request: u128, max: u32, lease_ms: u64, ack: bool) -> Popped {
-        if let Some((_, _, receipts)) = self.pops.iter().find(|(id, ..)| *id == request) {
+        if let Some((_, _, receipts, claimed)) =
+            self.pops.iter_mut().find(|(id, ..)| *id == request)
+        {
+            *claimed = true;
+            let receipts = receipts.clone();
             let jobs = receipts.iter().filter_map(|receipt| {
                 let job = &self.jobs[self.find(&receipt.id)?];
                 match job.at {
@@ -239,7 +267,7 @@ impl Reference {
             }
         } else if !jobs.is_empty() {
             let receipts = jobs.iter().map(|job| job.receipt.clone()).collect();
-            self.pops.push((request, self.now + lease_ms, receipts));
+            self.pops.push((request, self.now + lease_ms, receipts, false));
         }
         Popped { jobs, ..Popped::default() }
     }

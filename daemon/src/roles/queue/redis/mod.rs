@@ -1,0 +1,320 @@
+//! Queues in Redis: any node serves any queue; the ring decides where consumers wait.
+
+mod dispatch;
+mod members;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsync::api::{Answer, Head, QueueReply, QueueRequest, Ring, RingMember};
+use dsync_core::config::Store as StoreKind;
+use dsync_core::name::Name;
+use dsync_core::node::ClusterId;
+use dsync_core::queue::redis::{COMMANDS, READS, decode_query, encode, encode_query};
+use dsync_core::queue::{Command, Query, check, partition_of};
+use dsync_core::{Code, Effect, Fault};
+use futures::future::join_all;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use self::dispatch::Dispatch;
+use self::members::{Me, Members, View};
+use super::BUDGET;
+use super::serve::Desk;
+use super::waiting::Waiting;
+use crate::forward::Forwarder;
+use crate::store::redis::{RedisLink, Script};
+
+/// So long before its caller gives up, at most, a request is answered.
+const MARGIN: Duration = Duration::from_millis(200);
+/// Pause before a request is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+/// Time for the node in charge to answer, beyond what the request waits by itself; then this one
+/// serves it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The queue service of a node whose store is Redis. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RedisQueues {
+    desk: Desk<Dispatch>,
+    members: Members,
+    link: RedisLink,
+    reads: Arc<(Script, Script)>,
+    forwarder: Arc<Forwarder>,
+    stopping: CancellationToken,
+}
+
+/// Who the node is.
+#[derive(Debug)]
+pub struct Myself {
+    /// NODE_ID.
+    pub node: Name,
+    /// Which start of it.
+    pub incarnation: u64,
+    /// Where others reach it.
+    pub address: String,
+}
+
+impl RedisQueues {
+    /// Starts the role on a link. Long polls end with `stopping`.
+    ///
+    /// # Errors
+    /// Another process lives under this node's name; the text names it.
+    pub async fn start(
+        link: RedisLink,
+        me: Myself,
+        forwarder: Arc<Forwarder>,
+        stopping: CancellationToken,
+    ) -> Result<Self, String> {
+        let Myself { node, incarnation, address } = me;
+        let members = Members::join(link.clone(), Me { node, incarnation, address }).await?;
+        let waiting = Waiting::default();
+        let ring = members.clone();
+        let shared = move |queue: &Name| ring.is_shared(partition_of(queue));
+        let dispatch = Dispatch::new(link.clone(), waiting.clone(), Box::new(shared));
+        tokio::spawn(hear_wakes(link.clone(), dispatch.clone()).in_current_span());
+        Ok(Self {
+            desk: Desk::new(dispatch, waiting),
+            members,
+            link,
+            reads: Arc::new((Script::new(COMMANDS), Script::new(READS))),
+            forwarder,
+            stopping,
+        })
+    }
+
+    pub(super) fn waiters(&self) -> usize {
+        self.desk.waiting.count()
+    }
+
+    /// What keeps this node from serving, in words.
+    pub fn problems(&self) -> Vec<String> {
+        self.link.problem().into_iter().chain(self.members.namesake()).collect()
+    }
+
+    /// The store's number, as it is known.
+    pub fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
+        let (sender, receiver) = watch::channel(self.link.store().map(ClusterId));
+        let link = self.link.clone();
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                link.changed().await;
+                if let Some(store) = link.store() {
+                    sender.send_replace(Some(ClusterId(store)));
+                }
+            }
+        });
+        receiver
+    }
+
+    /// Lets the others take over.
+    pub async fn leave(&self) {
+        self.members.leave().await;
+    }
+
+    pub(super) async fn call(
+        &self,
+        head: &Head,
+        request: QueueRequest,
+        within: Duration,
+    ) -> Answer<QueueReply> {
+        let mut budget = BUDGET;
+        if let QueueRequest::Do { command, wait_ms, .. } = &request {
+            if let Err(fault) = check(command).and_then(|()| super::check_wait(*wait_ms)) {
+                return self.forwarder.answer(Err(fault));
+            }
+            budget += Duration::from_millis(*wait_ms);
+        }
+        let until = Instant::now() + within.min(budget);
+        let left = until.saturating_duration_since(Instant::now());
+        let until = until - MARGIN.min(left / 2);
+        match request {
+            QueueRequest::Do { queue, command, wait_ms, durability } => {
+                let wait_until = Instant::now() + Duration::from_millis(wait_ms);
+                let todo = Todo { queue, command, durability, wait_until };
+                self.carry_out(head, &todo, until).await
+            }
+            QueueRequest::Read(query) => {
+                let seen = tokio::time::timeout_at(until, self.read(&query)).await;
+                let late = || Err(Fault::unavailable("Redis did not answer in time"));
+                self.forwarder.answer(seen.unwrap_or_else(|_| late()))
+            }
+            QueueRequest::Ring { queue } => {
+                self.forwarder.answer(Ok(QueueReply::Ring(self.ring(queue.as_ref()))))
+            }
+        }
+    }
+
+    /// Carries a command out at the node in charge, or here where that one does not answer; tries on
+    /// while that may help and do no harm.
+    async fn carry_out(&self, head: &Head, todo: &Todo, until: Instant) -> Answer<QueueReply> {
+        let partition = partition_of(&todo.queue);
+        // Who was asked by another node answers itself: two that disagree would ask each other.
+        let mut elsewhere = head.hops == 0;
+        loop {
+            let owner = self.members.owner_elsewhere(partition).filter(|_| elsewhere);
+            let answer = match owner {
+                Some((owner, address)) => {
+                    let sent = self.hand_on((&owner, &address), head, todo, until).await;
+                    match sent {
+                        Some(answer) => answer,
+                        // The ring changed: another node is in charge now.
+                        None => continue,
+                    }
+                }
+                None => match self.here(todo, until).await {
+                    Some(result) => self.forwarder.answer(result),
+                    None => continue,
+                },
+            };
+            let Err(fault) = &answer.result else { return answer };
+            let harmless = fault.effect == Effect::None || todo.command.may_repeat();
+            if !fault.retryable || !harmless || Instant::now() + RETRY >= until {
+                return answer;
+            }
+            // The node in charge cannot: perhaps this one can.
+            elsewhere = false;
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// `None`: the node is not in charge any more, and may not answer.
+    async fn hand_on(
+        &self,
+        (owner, address): (&Name, &str),
+        head: &Head,
+        todo: &Todo,
+        until: Instant,
+    ) -> Option<Answer<QueueReply>> {
+        let wait = todo.wait_until.saturating_duration_since(Instant::now());
+        let request = QueueRequest::Do {
+            queue: todo.queue.clone(),
+            command: todo.command.clone(),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(0),
+            durability: todo.durability,
+        };
+        let patient =
+            if todo.command.may_repeat() { Instant::now() + wait + PATIENCE } else { until };
+        let sent = self.forwarder.hand_on(address, head, request, until.min(patient));
+        let moved = self.moved(&todo.queue, |now| now != Some(owner));
+        tokio::select! {
+            biased;
+            sent = sent => Some(sent.unwrap_or_else(|fault| {
+                self.forwarder.forget(address);
+                self.forwarder.answer(Err(fault))
+            })),
+            () = moved, if todo.command.may_repeat() => {
+                self.forwarder.forget(address);
+                None
+            }
+        }
+    }
+
+    /// `None`: consumers of this queue wait elsewhere by now.
+    async fn here(&self, todo: &Todo, until: Instant) -> Option<Result<QueueReply, Fault>> {
+        let wait = todo.wait_until.saturating_duration_since(Instant::now());
+        if let (Some(durability), Command::Push { .. }) = (todo.durability, &todo.command) {
+            let push =
+                self.desk.store.submit_safely(&todo.queue, todo.command.clone(), Some(durability));
+            let done = tokio::time::timeout_at(until, push).await;
+            let done =
+                done.unwrap_or_else(|_| Err(Fault::unknown("Redis did not confirm in time")));
+            let checked = done.and_then(|(outcome, durability)| {
+                let outcome = super::serve::checked(outcome)?;
+                Ok(QueueReply::Outcome { outcome, durability })
+            });
+            return Some(checked);
+        }
+        let me = self.members.owner(partition_of(&todo.queue));
+        let moved = self.moved(&todo.queue, |now| now != me.as_ref());
+        let done = self.desk.carry_out(&todo.queue, &todo.command, wait, until);
+        tokio::select! {
+            biased;
+            done = done => Some(done.map(|outcome| {
+                QueueReply::Outcome { outcome, durability: self.link.plain() }
+            })),
+            () = moved, if !wait.is_zero() => None,
+            () = self.stopping.cancelled(), if !wait.is_zero() => {
+                Some(Err(Fault::unavailable("this node is stopping")))
+            }
+        }
+    }
+
+    /// Ends once the owner of a queue is one that `gone` says so of.
+    async fn moved(&self, queue: &Name, gone: impl Fn(Option<&Name>) -> bool) {
+        let partition = partition_of(queue);
+        let mut view = self.members.follow();
+        let gone = |view: &View| gone(view.assignment.owner(partition));
+        let stopped = view.wait_for(gone).await.is_err();
+        if stopped {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn read(&self, query: &Query) -> Result<QueueReply, Fault> {
+        let (commands, reads) = &*self.reads;
+        let queue = match query {
+            Query::Queues { .. } => None,
+            Query::Stats { queue }
+            | Query::Peek { queue, .. }
+            | Query::Job { queue, .. }
+            | Query::Audit { queue } => Some(queue),
+        };
+        if let Some(queue) = queue {
+            // What is due by now is seen as done.
+            self.link.run(commands, &encode(queue, &[], None)).await.map_err(seen_nothing)?;
+        }
+        let calls = encode_query(query, None);
+        let replies = join_all(calls.iter().map(|call| self.link.run(reads, call))).await;
+        let replies: Result<Vec<_>, Fault> = replies.into_iter().collect();
+        let seen = decode_query(query, replies.map_err(seen_nothing)?)
+            .map_err(|why| Fault::new(Code::Internal, why))?;
+        let owner = queue.and_then(|queue| self.members.owner(partition_of(queue)));
+        let owner = owner.map(|node| node.to_string());
+        Ok(QueueReply::Seen { seen, owner, store: StoreKind::Redis.as_str().to_owned() })
+    }
+
+    fn ring(&self, queue: Option<&Name>) -> Ring {
+        let view = self.members.follow();
+        let view = view.borrow();
+        let member = |beat: &dsync_core::queue::Beat| RingMember {
+            node: beat.node.to_string(),
+            address: beat.address.clone(),
+            partitions: view.assignment.load(&beat.node),
+            live: beat.is_live(),
+        };
+        let partition = queue.map(partition_of);
+        let owner = partition.and_then(|partition| view.assignment.owner(partition));
+        Ring {
+            store: StoreKind::Redis.as_str().to_owned(),
+            members: view.beats.iter().map(member).collect(),
+            partition,
+            owner: owner.map(Name::to_string),
+        }
+    }
+}
+
+/// A command on its way.
+#[derive(Debug)]
+struct Todo {
+    queue: Name,
+    command: Command,
+    durability: Option<dsync::api::Durability>,
+    wait_until: Instant,
+}
+
+/// A read changes nothing, whatever became of it.
+fn seen_nothing(fault: Fault) -> Fault {
+    Fault { effect: Effect::None, ..fault }
+}
+
+async fn hear_wakes(link: RedisLink, dispatch: Dispatch) {
+    let mut wakes = link.wakes();
+    while let Some(queue) = wakes.recv().await {
+        if let Ok(queue) = Name::parse("queue", &queue) {
+            dispatch.look(&queue);
+        }
+    }
+}

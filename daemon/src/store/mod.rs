@@ -1,0 +1,3 @@
+//! Stores outside of this process.
+
+pub mod redis;

@@ -1,0 +1,19 @@
+//! Redis's values as the core reads them.
+
+use dsync_core::queue::redis::Reply;
+use redis::Value;
+
+/// What a script of ours answered.
+pub(super) fn reply(value: Value) -> Reply {
+    match value {
+        Value::Int(number) => Reply::Int(number),
+        Value::BulkString(bytes) => Reply::Bytes(bytes),
+        Value::SimpleString(text) => Reply::Bytes(text.into_bytes()),
+        Value::Okay => Reply::Bytes(b"OK".to_vec()),
+        Value::Array(items) | Value::Set(items) => {
+            Reply::List(items.into_iter().map(reply).collect())
+        }
+        // Nothing else comes from a script over RESP2.
+        _ => Reply::Nil,
+    }
+}
