@@ -33,22 +33,31 @@ pub(crate) enum Exit {
 /// The table: code and meaning. 2 is kept for warnings.
 pub(crate) const TABLE: &[(&str, &str)] = &[
     ("0", "done"),
-    ("1", "findings: a benchmark missed its --slo"),
+    ("1", "findings: a benchmark missed its --slo, `queue audit` found something"),
     ("64", "usage: an argument, a flag or a variable is wrong"),
-    ("65", "bad data: a file or an answer cannot be read"),
-    ("66", "not found, or nothing there: a lock that nobody holds, an unknown node or context"),
-    ("69", "unavailable: no node reachable, no leader, no quorum, a limit of the service reached"),
+    (
+        "65",
+        "bad data: a file or an answer cannot be read, a payload is too large, a line is no job",
+    ),
+    (
+        "66",
+        "not found, or nothing there: a lock that nobody holds, a queue without a job to give, an unknown node or context",
+    ),
+    (
+        "69",
+        "unavailable: no node reachable, no leader, no quorum, a limit of the service or of a queue reached",
+    ),
     ("70", "internal: a fault of dsync itself, or the output cannot be written"),
-    ("73", "conflict: a stale token, a session that is over"),
+    ("73", "conflict: a stale token or receipt, a session that is over"),
     ("75", "timeout: not acquired in time, or no answer within --timeout"),
     ("76", "not a dsd, another protocol version, another cluster, or a node of another role"),
     ("77", "denied: someone else holds the lock"),
     ("78", "configuration: an env file or the context file is wrong"),
     ("80", "the lock was lost while `lock run` or `lock acquire --keepalive` held it"),
     ("81", "deadlock, or wounded by an older request"),
-    ("125", "`lock run` could not start the command"),
-    ("126", "the command of `lock run` cannot be executed"),
-    ("127", "the command of `lock run` was not found"),
+    ("125", "`lock run` or `queue work` could not start the command"),
+    ("126", "the command of `lock run` or `queue work` cannot be executed"),
+    ("127", "the command of `lock run` or `queue work` was not found"),
     ("128+n", "ended by signal n (130: Ctrl-C); of `lock run`: the command was"),
 ];
 

@@ -18,6 +18,41 @@ pub(crate) enum Bench {
         before_help = "Example:\n  dsctl bench lock --clients 64 --duration 10s --slo p99=50ms,rate=1000"
     )]
     Lock(BenchLock),
+    /// Measure the job queue
+    ///
+    /// Each client pushes jobs into a queue that all clients share, takes as many, and acknowledges
+    /// them, over and over; push, take and acknowledgement of one job are one operation, and its latency
+    /// is that of the whole cycle. The queue has a name of its own and is purged at the end.
+    #[command(
+        before_help = "Example:\n  dsctl bench queue --clients 32 --duration 10s --size 200 --batch 10"
+    )]
+    Queue(BenchQueue),
+}
+
+/// Arguments of `bench queue`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchQueue {
+    /// Clients at the same time
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) clients: u32,
+    /// How long to measure
+    #[arg(long, short = 'd', value_name = "DURATION", default_value = "10s", value_parser = parse::positive)]
+    pub(crate) duration: Duration,
+    /// How long to warm up before
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = parse::duration)]
+    pub(crate) warmup: Duration,
+    /// Connections that the clients share
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) connections: u32,
+    /// Bytes of each payload
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=524_288))]
+    pub(crate) size: u32,
+    /// Jobs of one push, one take, one acknowledgement
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) batch: u32,
+    /// Limits: p50=, p99= at most so long, rate= at least, errors= at most; exit 1 when missed
+    #[arg(long, value_name = "LIMIT,…", value_delimiter = ',', value_parser = slo)]
+    pub(crate) slo: Vec<Slo>,
 }
 
 /// Arguments of `bench lock`.

@@ -9,11 +9,12 @@ mod lock;
 mod misc;
 mod node;
 mod parse;
+mod queue;
 mod raft;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bench::{Bench, BenchLock, Slo};
+pub(crate) use bench::{Bench, BenchLock, BenchQueue, Slo};
 pub(crate) use cluster::{Cluster, Goal, Wait};
 pub(crate) use context::{Context, ContextAdd};
 pub(crate) use global::{Color, Format, Global};
@@ -24,6 +25,10 @@ pub(crate) use lock::{
 pub(crate) use misc::{Completion, Help, Man};
 pub(crate) use node::Node;
 pub(crate) use parse::{duration, endpoint, endpoints, request_id};
+pub(crate) use queue::{
+    Dlq, DlqIds, DurabilityArg, Export, Extend, Import, JobFields, LimitArgs, Nack, Pause, Peek,
+    Pop, Purge, Push, Queue, QueueList, QueueName, QueueStats, Receipts, Reject, Ring, Work,
+};
 pub(crate) use raft::{Raft, Snapshot};
 
 use clap::{Parser, Subcommand};
@@ -56,6 +61,12 @@ pub(crate) enum Command {
     /// Take, keep, give back and look at locks
     #[command(subcommand, before_help = "Example:\n  dsctl lock run deploy/prod -- ./deploy.sh")]
     Lock(Lock),
+    /// Push, take and look at jobs
+    #[command(
+        subcommand,
+        before_help = "Example:\n  dsctl queue push mails hello\n  dsctl queue work mails -- ./send-mail.sh"
+    )]
+    Queue(Queue),
     /// Look at the consensus of the lock nodes and steer it
     #[command(subcommand, before_help = "Example:\n  dsctl raft leader -o json")]
     Raft(Raft),
@@ -94,9 +105,12 @@ impl Command {
     /// How much of the way to the cluster it needs to know.
     pub(crate) fn way(&self) -> Way {
         match self {
-            Self::Lock(_) | Self::Raft(_) | Self::Cluster(_) | Self::Node(_) | Self::Bench(_) => {
-                Way::Cluster
-            }
+            Self::Lock(_)
+            | Self::Queue(_)
+            | Self::Raft(_)
+            | Self::Cluster(_)
+            | Self::Node(_)
+            | Self::Bench(_) => Way::Cluster,
             Self::Context(Context::Add(_)) => Way::Named,
             Self::Context(_)
             | Self::Completion(_)

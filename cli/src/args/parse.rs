@@ -1,9 +1,15 @@
 //! Values: durations, permits, tokens, names, endpoints. Each refusal names the value and a good one.
 
+mod queue;
+
 use std::time::Duration;
 
 use dsync_core::lock::Mode;
 use dsync_core::name::Name;
+
+pub(crate) use queue::{
+    delay, error_text, header, job_id, lease, point_in_time, receipt, ttl_of_job,
+};
 
 /// Longest duration that is taken: 10 years would only hide a slip of the finger.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);

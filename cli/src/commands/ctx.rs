@@ -3,7 +3,9 @@
 use std::cell::{Cell, OnceCell};
 use std::time::Duration;
 
-use dsync::api::{AdminReply, AdminRequest, Answer, LockReply, LockRequest};
+use dsync::api::{
+    AdminReply, AdminRequest, Answer, LockReply, LockRequest, QueueReply, QueueRequest,
+};
 use dsync::net::Net;
 use dsync::{CallOptions, Client};
 use dsync_core::lock::{Command, Outcome, Request, RequestKey};
@@ -103,6 +105,19 @@ impl Ctx {
         }
     }
 
+    /// Asks the queue service something that it may answer only after `wait`. `id` names the request.
+    pub(crate) async fn queue(
+        &self,
+        request: QueueRequest,
+        wait: Duration,
+        id: u128,
+    ) -> Result<Answer<QueueReply>> {
+        let options = self.options(self.settings.timeout + wait, None);
+        let options = CallOptions { request_id: id, ..options };
+        let answer = self.outcome(self.client().queue(request, options).await);
+        answer.map_err(|failure| failure.of_request(id))
+    }
+
     /// Asks about nodes; `target` names the one that shall answer.
     pub(crate) async fn admin(
         &self,
@@ -110,7 +125,7 @@ impl Ctx {
         target: Option<String>,
     ) -> Result<Answer<AdminReply>> {
         let options = self.options(self.left(), target);
-        // Nodes remember the names of lock requests alone.
+        // Nodes remember no names of such requests.
         let answer = self.outcome(self.client().admin(request, options).await);
         answer.map_err(Failure::once_only)
     }

@@ -9,6 +9,7 @@ mod help;
 mod lock;
 mod man;
 mod node;
+mod queue;
 mod raft;
 pub(crate) mod refusal;
 pub(crate) mod survey;
@@ -30,6 +31,7 @@ pub(crate) use raft::verdict::summary as raft_summary;
 pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<Exit> {
     match command {
         Command::Lock(verb) => block_on(lock::run(verb, ctx)),
+        Command::Queue(verb) => block_on(queue::run(verb, ctx)),
         Command::Raft(verb) => block_on(raft::run(verb, ctx)),
         Command::Cluster(verb) => block_on(cluster::run(verb, ctx)),
         Command::Node(verb) => block_on(node::run(verb, ctx)),

@@ -199,6 +199,11 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<()> {
     }
 }
 
+/// Passes on what a command said on its stderr; ours may be gone.
+pub(crate) fn of_child(said: &[u8]) {
+    io::stderr().lock().write_all(said).unwrap_or_default();
+}
+
 /// A line on stderr; a stderr that is gone is no reason to fail.
 fn line_to_stderr(line: &str) {
     writeln!(io::stderr().lock(), "{line}").unwrap_or_default();

@@ -11,6 +11,7 @@ pub mod lock;
 pub mod net;
 pub mod peer;
 pub mod preamble;
+pub mod queue;
 pub mod transport;
 
 pub use client::{CallOptions, Client, ClientConfig};

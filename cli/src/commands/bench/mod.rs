@@ -1,6 +1,7 @@
 //! `dsctl bench …`.
 
 mod pairs;
+mod queue;
 mod sessions;
 pub(crate) mod tally;
 
@@ -34,12 +35,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Carries a verb out.
 pub(super) async fn run(verb: Bench, ctx: &Ctx) -> Result<Exit> {
-    let Bench::Lock(args) = verb;
-    let report = match args.sessions {
-        Some(count) => sessions::run(&args, count, ctx).await?,
-        None => pairs::run(&args, ctx).await?,
+    let (report, slo) = match verb {
+        Bench::Lock(args) => match args.sessions {
+            Some(count) => (sessions::run(&args, count, ctx).await?, args.slo),
+            None => (pairs::run(&args, ctx).await?, args.slo),
+        },
+        Bench::Queue(args) => (queue::run(&args, ctx).await?, args.slo),
     };
-    let missed = missed(&args.slo, &report);
+    let missed = missed(&slo, &report);
     ctx.out.show(&views::bench::report(&report, &missed))?;
     for one in &missed {
         ctx.out.note(&format!("missed: {one}"));
@@ -71,10 +74,10 @@ fn missed(slo: &[Slo], report: &Report) -> Vec<String> {
 }
 
 /// The connections that all clients share.
-fn clients(args: &BenchLock, ctx: &Ctx) -> Vec<Client> {
+fn spread(connections: u32, ctx: &Ctx) -> Vec<Client> {
     // Each begins with another endpoint, so that the nodes share the work.
     let endpoints = &ctx.settings.endpoints;
-    (0..args.connections)
+    (0..connections)
         .map(|at| {
             let mut turned = endpoints.clone();
             let by = usize::try_from(at).unwrap_or(0) % turned.len().max(1);
@@ -176,7 +179,7 @@ async fn open_all(
     bar: &indicatif::ProgressBar,
     signals: &mut Signals,
 ) -> Result<Vec<Worker>> {
-    let clients = clients(args, ctx);
+    let clients = spread(args.connections, ctx);
     let owner = ctx.settings.owner(None)?;
     let timeout = ctx.settings.timeout;
     let opening = (0..count).map(|at| {

@@ -1,7 +1,6 @@
 //! `dsctl lock …`.
 
 mod acquire;
-mod child;
 mod convert;
 mod force_release;
 mod list;

@@ -8,6 +8,7 @@ use dsync_core::name::Name;
 use rustix::process::Signal;
 
 use crate::args::Run;
+use crate::child::{self, Child};
 use crate::commands::ctx::random_id;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
@@ -18,7 +19,6 @@ use crate::lease::take::{Ask, Held, close, take};
 use crate::output::{human, ids};
 
 use super::Ctx;
-use super::child::{self, Child};
 
 /// Time to end by itself for a child whose lock is gone for certain: less than the lock-delay.
 const SHORT_GRACE: Duration = Duration::from_millis(500);

@@ -6,6 +6,10 @@ pub(crate) mod context;
 pub(crate) mod lock;
 pub(crate) mod misc;
 pub(crate) mod node;
+pub(crate) mod queue;
+#[cfg(test)]
+mod queue_tests;
+pub(crate) mod queues;
 pub(crate) mod raft;
 #[cfg(test)]
 mod tests;

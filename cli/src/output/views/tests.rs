@@ -19,7 +19,7 @@ use crate::output::{View, text_for_test};
 use crate::settings::context::{Context, Contexts};
 
 /// Records a view in all formats.
-fn record(name: &str, view: &View) {
+pub(super) fn record(name: &str, view: &View) {
     use std::fmt::Write as _;
     let formats = [
         ("table", Format::Table),

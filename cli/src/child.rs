@@ -1,19 +1,19 @@
-//! The child of `lock run`: a process group of its own that dies with its parent.
+//! The child of `lock run` and of `queue work`: a process group of its own that dies with its parent.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 
 use dsync_core::Code;
 use rustix::process::{Pid, Signal, getpid, getppid};
-use tokio::process::{Child as Process, Command};
+use tokio::process::{Child as Process, ChildStderr, ChildStdin, Command};
 
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 
 /// A running command.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(crate) struct Child {
     process: Process,
     pid: Pid,
     group: bool,
@@ -23,11 +23,32 @@ pub(super) struct Child {
 ///
 /// # Errors
 /// As env(1): not found 127, not executable 126, anything else 125.
-pub(super) fn start(
+pub(crate) fn start(
     command: &[OsString],
     variables: &[(&str, String)],
     group: bool,
 ) -> Result<Child> {
+    spawn(prepare(command, variables, group)?, command, group)
+}
+
+/// Starts a command in a group of its own, with a pipe to its stdin and one from its stderr.
+///
+/// # Errors
+/// As of [`start`].
+pub(crate) fn start_piped(
+    command: &[OsString],
+    variables: &[(&str, String)],
+) -> Result<(Child, ChildStdin, ChildStderr)> {
+    let mut starting = prepare(command, variables, true)?;
+    starting.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = spawn(starting, command, true)?;
+    match (child.process.stdin.take(), child.process.stderr.take()) {
+        (Some(stdin), Some(stderr)) => Ok((child, stdin, stderr)),
+        _ => Err(run_failed("the command has no pipes".to_owned())),
+    }
+}
+
+fn prepare(command: &[OsString], variables: &[(&str, String)], group: bool) -> Result<Command> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::usage("a command is missing after --"));
     };
@@ -37,14 +58,21 @@ pub(super) fn start(
         starting.process_group(0);
     }
     die_with_parent(&mut starting);
+    Ok(starting)
+}
+
+fn spawn(mut starting: Command, command: &[OsString], group: bool) -> Result<Child> {
+    let program = command.first().map(OsString::as_os_str).unwrap_or_default();
     let process = starting.spawn().map_err(|error| cannot_start(program, &error))?;
     let pid = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     match pid {
         Some(pid) => Ok(Child { process, pid, group }),
-        None => Err(Failure::new(Code::Internal, "the command has no process id")
-            .named("run_failed")
-            .exit(Exit::RunFailed)),
+        None => Err(run_failed("the command has no process id".to_owned())),
     }
+}
+
+fn run_failed(message: String) -> Failure {
+    Failure::new(Code::Internal, message).named("run_failed").exit(Exit::RunFailed)
 }
 
 impl Child {
@@ -52,16 +80,13 @@ impl Child {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn wait(&mut self) -> Result<ExitStatus> {
-        self.process.wait().await.map_err(|error| {
-            Failure::new(Code::Internal, format!("cannot wait for the command: {error}"))
-                .named("run_failed")
-                .exit(Exit::RunFailed)
-        })
+    pub(crate) async fn wait(&mut self) -> Result<ExitStatus> {
+        let ended = self.process.wait().await;
+        ended.map_err(|error| run_failed(format!("cannot wait for the command: {error}")))
     }
 
     /// Signals its whole group; without a group of its own, only the command itself.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let sent = if self.group {
             rustix::process::kill_process_group(self.pid, signal)
         } else {
@@ -73,15 +98,15 @@ impl Child {
 
     /// Kills what is left of its group: the command may have ended and what it started may not. Without
     /// a group of its own nothing can be told from the caller's own processes, and nothing is killed.
-    pub(super) fn kill_rest(&self) {
+    pub(crate) fn kill_rest(&self) {
         if self.group {
             self.signal(Signal::KILL);
         }
     }
 }
 
-/// How `lock run` ends when its command ended so.
-pub(super) fn exit_of(status: ExitStatus) -> Exit {
+/// How a command ended, as `lock run` ends then.
+pub(crate) fn exit_of(status: ExitStatus) -> Exit {
     use std::os::unix::process::ExitStatusExt as _;
     let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
     match (status.code(), status.signal()) {
@@ -109,7 +134,8 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
-fn cannot_start(program: &OsString, error: &io::Error) -> Failure {
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other kind ends the same way")]
+fn cannot_start(program: &OsStr, error: &io::Error) -> Failure {
     let exit = match error.kind() {
         io::ErrorKind::NotFound => Exit::NoSuchCommand,
         io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => Exit::NotExecutable,

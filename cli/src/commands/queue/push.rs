@@ -1,0 +1,167 @@
+//! `dsctl queue push`.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal as _, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use dsync_core::Code;
+use dsync_core::name::Name;
+use dsync_core::queue::{
+    Backoff, Command, DELAY_MAX_MS, JobId, NewJob, Outcome, PAYLOAD_MAX, Pushed,
+};
+
+use crate::args::{JobFields, Push};
+use crate::error::{Failure, Result};
+use crate::exit::Exit;
+use crate::output::{human, views};
+
+use super::lines::push_lines;
+use super::{Ctx, How, change_how, full, refused};
+
+/// Most bytes that are read of a payload that is too large, to say how large it is.
+const READ_MAX: u64 = 64 * 1024 * 1024;
+
+/// Pushes one job, or one per line.
+pub(super) async fn run(args: Push, ctx: &Ctx) -> Result<Exit> {
+    let template = template(&args.fields)?;
+    let given = args.payload.as_deref();
+    if args.jsonl {
+        return push_lines(ctx, &args.queue, &template, args.fields.durability, open(given)?).await;
+    }
+    let payload = payload(given)?;
+    // Named after the request, so that its repetition is no second job.
+    let id = args.id.unwrap_or_else(|| JobId::random(ctx.request_id));
+    let job = NewJob { id: id.clone(), payload, ..template };
+    let how = How {
+        id: ctx.request_id,
+        wait: Duration::ZERO,
+        durability: args.fields.durability.map(Into::into),
+    };
+    let done = change_how(ctx, &args.queue, Command::Push { jobs: vec![job] }, how).await?;
+    let Outcome::Pushed(pushed) = &done.outcome else {
+        return Err(refused(&done.outcome, &done.served_by).of_request(ctx.request_id));
+    };
+    match pushed.first() {
+        Some(Pushed::Refused(limit)) => Err(full(&args.queue, limit).of_request(ctx.request_id)),
+        Some(one) => {
+            ctx.out.show(&views::queue::pushed(&args.queue, id.as_str(), one, done.durability))?;
+            Ok(Exit::Done)
+        }
+        None => Err(refused(&done.outcome, &done.served_by)),
+    }
+}
+
+/// A job with these fields and no payload.
+pub(super) fn template(fields: &JobFields) -> Result<NewJob> {
+    let delay = match (fields.delay, fields.at) {
+        (Some(delay), _) => delay,
+        // Nodes are told durations: this machine's clock says how long that is.
+        (None, Some(at)) => at.saturating_sub(human::since_1970()),
+        (None, None) => Duration::ZERO,
+    };
+    if human::millis(delay) > DELAY_MAX_MS {
+        return Err(Failure::usage(format!(
+            "--at is {} away: at most 30 days are possible",
+            human::ms(human::millis(delay))
+        )));
+    }
+    let mut names: Vec<_> = fields.headers.iter().map(|(name, _)| name).collect();
+    names.sort();
+    if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
+        return Err(Failure::usage(format!("header {twice} is given twice")));
+    }
+    let mut backoff = Backoff::default();
+    if let Some(base) = fields.backoff {
+        backoff.base_ms = human::millis(base);
+        backoff.max_ms = backoff.max_ms.max(backoff.base_ms);
+    }
+    Ok(NewJob {
+        id: JobId::random(0),
+        payload: Vec::new(),
+        priority: fields.priority,
+        delay_ms: human::millis(delay),
+        max_attempts: fields.max_attempts,
+        backoff,
+        ttl_ms: fields.ttl.map_or(0, human::millis),
+        headers: fields.headers.clone(),
+    })
+}
+
+/// Where the payload, or the lines, come from.
+pub(super) enum Source {
+    Text(String),
+    Stdin,
+    File(String),
+}
+
+impl Source {
+    fn of(given: Option<&str>) -> Result<Self> {
+        match given {
+            None if io::stdin().is_terminal() => Err(Failure::usage("a payload is missing")
+                .hint("give it as an argument, as @FILE, or on stdin (-)")),
+            None | Some("-") => Ok(Self::Stdin),
+            Some(text) => Ok(match text.strip_prefix('@') {
+                Some(file) => Self::File(file.to_owned()),
+                None => Self::Text(text.to_owned()),
+            }),
+        }
+    }
+}
+
+/// The lines to be read.
+fn open(given: Option<&str>) -> Result<Box<dyn Read + Send>> {
+    Ok(match Source::of(given)? {
+        Source::Text(text) => Box::new(io::Cursor::new(text)),
+        Source::Stdin => Box::new(io::stdin()),
+        Source::File(file) => open_file(Path::new(&file))?,
+    })
+}
+
+/// The lines of a file.
+pub(super) fn open_file(file: &Path) -> Result<Box<dyn Read + Send>> {
+    Ok(Box::new(File::open(file).map_err(|error| unreadable(&file.display().to_string(), &error))?))
+}
+
+fn payload(given: Option<&str>) -> Result<Vec<u8>> {
+    let payload = match Source::of(given)? {
+        Source::Text(text) => text.into_bytes(),
+        Source::Stdin => {
+            let mut bytes = Vec::new();
+            let read = io::stdin().lock().take(READ_MAX).read_to_end(&mut bytes);
+            read.map_err(|error| unreadable("stdin", &error))?;
+            bytes
+        }
+        Source::File(file) => fs::read(&file).map_err(|error| unreadable(&file, &error))?,
+    };
+    if payload.len() > PAYLOAD_MAX {
+        return Err(bad_data(format!(
+            "the payload has {} bytes, at most {PAYLOAD_MAX} are possible",
+            payload.len()
+        ))
+        .hint("store it elsewhere and push where it is"));
+    }
+    Ok(payload)
+}
+
+/// Data that cannot be pushed.
+pub(super) fn bad_data(message: String) -> Failure {
+    Failure::new(Code::InvalidArgument, message).named("bad_data").exit(Exit::Data)
+}
+
+pub(super) fn unreadable(what: &str, error: &io::Error) -> Failure {
+    let failure = bad_data(format!("cannot read {what}: {error}"));
+    match error.kind() {
+        io::ErrorKind::NotFound => failure.exit(Exit::NotFound),
+        _ => failure,
+    }
+}
+
+/// The queue's name in a message, with how many jobs were pushed.
+pub(super) fn so_far(queue: &Name, jobs: u64) -> String {
+    match jobs {
+        0 => format!("nothing was pushed to {queue}"),
+        1 => format!("the 1 job before it was pushed to {queue}"),
+        some => format!("the {some} jobs before it were pushed to {queue}"),
+    }
+}
