@@ -64,7 +64,8 @@ async fn a_node_whose_disk_fails_a_sync_ends_with_the_logs_own_words() {
     tokio::time::timeout(Duration::from_secs(30), led).await.unwrap().unwrap();
     fs.fail_sync(1);
     let noop = dsync_core::lock::Batch::default();
-    let refused = node.service().parts().role.lock().unwrap().engine().propose(&noop).await.unwrap_err();
+    let refused =
+        node.service().parts().role.lock().unwrap().engine().propose(&noop).await.unwrap_err();
     let why = last_words(&node).await;
     assert!(why.starts_with("the Raft log has stopped: cannot sync /data/"), "{why}");
     assert!(!refused.to_string().contains("StorageError"), "{refused}");

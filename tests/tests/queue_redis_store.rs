@@ -296,10 +296,12 @@ async fn a_killed_server_comes_back_with_all_it_answered() {
 
 #[tokio::test]
 async fn a_partition_has_a_limit_of_queues() {
-    use dsync_core::queue::redis::{PARTITION_QUEUES_MAX, partition};
+    use dsync_core::queue::partition_of;
+    use dsync_core::queue::redis::PARTITION_QUEUES_MAX;
     let server = Redis::start(RedisPlan::default()).await;
     let mut scripts = Scripts::load(&server);
-    let of_first = (0..).map(|n| name(&format!("queue {n}"))).filter(|queue| partition(queue) == 0);
+    let of_first =
+        (0..).map(|n| name(&format!("queue {n}"))).filter(|queue| partition_of(queue) == 0);
     let mut all = of_first.take(PARTITION_QUEUES_MAX + 1);
     for queue in all.by_ref().take(PARTITION_QUEUES_MAX) {
         let done = scripts.run(&queue, &[push([job(1)])], None).unwrap();
