@@ -350,12 +350,13 @@ async fn start_role(
                 command_max: queue::COMMAND_MAX,
                 noop: queue::noop(),
             };
+            let metrics = Arc::clone(&telemetry.metrics);
             let role = |to_leader, _: &NodeConfig| {
-                RunningRole::Queue(QueueRole::Raft(RaftQueues::start(to_leader)))
+                RunningRole::Queue(QueueRole::Raft(RaftQueues::start(to_leader, metrics)))
             };
             Ground::open(config, telemetry, host)?.start(replicated, host, stop, role).await
         }
-        (Role::Queue, Store::Redis) => start_on_redis(config, host, stop).await,
+        (Role::Queue, Store::Redis) => start_on_redis(config, telemetry, host, stop).await,
         (Role::Cache, _) => Err(CannotStart::config("the cache role is not in this build yet")),
     }
 }
@@ -363,6 +364,7 @@ async fn start_role(
 /// A queue node whose jobs are in Redis: it keeps nothing itself.
 async fn start_on_redis(
     config: NodeConfig,
+    telemetry: &Telemetry,
     host: &Host,
     stop: &CancellationToken,
 ) -> Result<(Common, Started), CannotStart> {
@@ -385,9 +387,14 @@ async fn start_on_redis(
         incarnation: host.started_ms,
         address: config.advertise.clone(),
     };
-    let queues = RedisQueues::start(link, me, Arc::clone(&forwarder), stop.clone())
-        .await
-        .map_err(CannotStart::config)?;
+    let queues = RedisQueues::start(
+        link,
+        me,
+        Arc::clone(&forwarder),
+        (stop.clone(), Arc::clone(&telemetry.metrics)),
+    )
+    .await
+    .map_err(CannotStart::config)?;
     let watched = queues.clone();
     let problems: Problems = Box::new(move || watched.problems());
     let raft = NoGroup::new(queues.cluster(), problems);

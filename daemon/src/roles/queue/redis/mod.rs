@@ -26,6 +26,7 @@ use super::serve::Desk;
 use super::waiting::Waiting;
 use crate::forward::Forwarder;
 use crate::store::redis::{RedisLink, Script};
+use crate::telemetry::Metrics;
 
 /// So long before its caller gives up, at most, a request is answered.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -66,7 +67,7 @@ impl RedisQueues {
         link: RedisLink,
         me: Myself,
         forwarder: Arc<Forwarder>,
-        stopping: CancellationToken,
+        (stopping, metrics): (CancellationToken, Arc<Metrics>),
     ) -> Result<Self, String> {
         let Myself { node, incarnation, address } = me;
         let members = Members::join(link.clone(), Me { node, incarnation, address }).await?;
@@ -76,7 +77,7 @@ impl RedisQueues {
         let dispatch = Dispatch::new(link.clone(), waiting.clone(), Box::new(shared));
         tokio::spawn(hear_wakes(link.clone(), dispatch.clone()).in_current_span());
         Ok(Self {
-            desk: Desk::new(dispatch, waiting),
+            desk: Desk::new(dispatch, waiting, metrics),
             members,
             link,
             reads: Arc::new((Script::new(COMMANDS), Script::new(READS))),
@@ -223,6 +224,7 @@ impl RedisQueues {
                 done.unwrap_or_else(|_| Err(Fault::unknown("Redis did not confirm in time")));
             let checked = done.and_then(|(outcome, durability)| {
                 let outcome = super::serve::checked(outcome)?;
+                self.desk.tally(&todo.command, &outcome);
                 Ok(QueueReply::Outcome { outcome, durability })
             });
             return Some(checked);
