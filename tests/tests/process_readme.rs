@@ -99,9 +99,9 @@ fn squeezed_lines(lines: &mut dyn Iterator<Item = &str>) -> Vec<String> {
 /// The reader's machine: a folder like the top of the repository, and programs on the PATH.
 struct Desk {
     folder: TempDir,
-    listen: Vec<u16>,
+    listen: [u16; 3],
     /// Ports of the queue nodes.
-    queues: Vec<u16>,
+    queues: [u16; 3],
     elsewhere: [u16; 2],
     nodes: Vec<(String, Child)>,
     redis: Option<Redis>,
@@ -113,8 +113,9 @@ impl Desk {
         let folder = TempDir::with_prefix("dsync-readme-").unwrap();
         symlink(root().join("envs"), folder.path().join("envs")).unwrap();
         let mut ports = Ports::claim();
-        let [listen, queues] = [(); 2].map(|()| (0..3).map(|_| ports.take()).collect::<Vec<_>>());
-        let elsewhere = [queues[0], ports.take()];
+        let [listen, queues] = [(); 2].map(|()| [(); 3].map(|()| ports.take()));
+        let [first_queue, ..] = queues;
+        let elsewhere = [first_queue, ports.take()];
         let (nodes, redis) = (Vec::new(), None);
         Self { folder, listen, queues, elsewhere, nodes, redis, _ports: ports }
     }
@@ -146,7 +147,7 @@ impl Desk {
         let others = if is_of("lock", place) {
             list(&mut self.elsewhere.iter())
         } else {
-            list(&mut [self.listen[0], self.elsewhere[1]].iter())
+            list(&mut self.listen.iter().take(1).chain(self.elsewhere.last()))
         };
         let redis = self.redis.as_ref().map_or(1, Redis::port);
         let log = File::options()

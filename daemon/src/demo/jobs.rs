@@ -99,23 +99,25 @@ pub(super) async fn run(
     command: Command,
 ) -> Result<Outcome, Broken> {
     let request = QueueRequest::Do { queue: queue.clone(), command, wait_ms: 0, durability: None };
-    match client.queue(request, CallOptions::default()).await?.result? {
-        QueueReply::Outcome { outcome, .. } => Ok(outcome),
-        other => Err(Broken::new(format!("a reply out of place: {other:?}"))),
+    let reply = client.queue(request, CallOptions::default()).await?.result?;
+    if let QueueReply::Outcome { outcome, .. } = reply {
+        return Ok(outcome);
     }
+    Err(Broken::new(format!("a reply out of place: {reply:?}")))
 }
 
 pub(super) async fn look(client: &Client, query: Query) -> Result<Seen, Broken> {
     let reply = client.queue(QueueRequest::Read(query), CallOptions::default()).await?.result?;
-    match reply {
-        QueueReply::Seen { seen, .. } => Ok(seen),
-        other => Err(Broken::new(format!("a reply out of place: {other:?}"))),
+    if let QueueReply::Seen { seen, .. } = reply {
+        return Ok(seen);
     }
+    Err(Broken::new(format!("a reply out of place: {reply:?}")))
 }
 
 pub(super) async fn stats(client: &Client, queue: &Name) -> Result<Stats, Broken> {
-    match look(client, Query::Stats { queue: queue.clone() }).await? {
-        Seen::Stats(Some(stats)) => Ok(stats),
-        other => Err(Broken::new(format!("no counts: {other:?}"))),
+    let seen = look(client, Query::Stats { queue: queue.clone() }).await?;
+    if let Seen::Stats(Some(stats)) = seen {
+        return Ok(stats);
     }
+    Err(Broken::new(format!("no counts: {seen:?}")))
 }

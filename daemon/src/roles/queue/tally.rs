@@ -18,13 +18,10 @@ pub(super) fn tally(metrics: &Metrics, command: &Command, outcome: &Outcome) {
         Outcome::Popped(popped) => metrics.jobs(JobEvent::Delivered, popped.jobs.len()),
         Outcome::Settled(settled) => {
             let count = |what| settled.iter().filter(|one| **one == what).count();
-            let done = match command {
-                Command::Ack { .. } => Some(JobEvent::Acked),
-                Command::Extend { .. } => None,
-                _ => Some(JobEvent::Returned),
-            };
-            if let Some(done) = done {
-                metrics.jobs(done, count(Settled::Done));
+            if matches!(command, Command::Ack { .. }) {
+                metrics.jobs(JobEvent::Acked, count(Settled::Done));
+            } else if !matches!(command, Command::Extend { .. }) {
+                metrics.jobs(JobEvent::Returned, count(Settled::Done));
             }
             metrics.jobs(JobEvent::Dead, count(Settled::Dead));
             metrics.jobs(JobEvent::Stale, count(Settled::Stale));

@@ -257,13 +257,7 @@ impl RedisQueues {
 
     async fn read(&self, query: &Query) -> Result<QueueReply, Fault> {
         let (commands, reads) = &*self.reads;
-        let queue = match query {
-            Query::Queues { .. } => None,
-            Query::Stats { queue }
-            | Query::Peek { queue, .. }
-            | Query::Job { queue, .. }
-            | Query::Audit { queue } => Some(queue),
-        };
+        let queue = query.queue();
         if let Some(queue) = queue {
             // What is due by now is seen as done.
             self.link.run(commands, &encode(queue, &[], None)).await.map_err(seen_nothing)?;
