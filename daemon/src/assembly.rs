@@ -30,7 +30,7 @@ use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::{
     COMMAND_MAX, Engine, EngineOptions, Group, GroupOf, Leadership, Machine, NoGroup, Problems,
-    Transport, follow,
+    Transport, follow, keep_short,
 };
 use crate::roles::leader::ToLeader;
 use crate::roles::lock::{self, LockRole, LockState};
@@ -275,6 +275,11 @@ impl Ground {
             .await
             .map_err(|error| CannotStart::data(&error, error.kind()))?;
         let leadership = follow(engine.clone());
+        if command_max > COMMAND_MAX {
+            // Others cannot fill that many bytes before the entries are too many.
+            let watch = keep_short(engine.clone(), host.engine.log_bytes, stop.child_token());
+            tokio::spawn(watch.in_current_span());
+        }
         let group = (leadership.clone(), config.role);
         let raft = GroupOf::new(engine.clone(), &identity, group, host.seed, noop);
         let to_leader = ToLeader::new(

@@ -172,7 +172,8 @@ impl RedisQueues {
             };
             let Err(fault) = &answer.result else { return answer };
             let harmless = fault.effect == Effect::None || todo.command.may_repeat();
-            if !fault.retryable || !harmless || Instant::now() + RETRY >= until {
+            let over = self.stopping.is_cancelled() || Instant::now() + RETRY >= until;
+            if !fault.retryable || !harmless || over {
                 return answer;
             }
             // The node in charge cannot: perhaps this one can.
