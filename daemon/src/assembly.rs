@@ -376,6 +376,7 @@ async fn start_on_redis(
     let Some(redis) = config.redis.clone() else {
         return Err(CannotStart::config("STORE=redis, but REDIS_HOST is not set"));
     };
+    let store = redis.in_words();
     let nodes = Nodes::new();
     let hailer = Hailer::new(&config.node_id);
     let forwarder = Arc::new(Forwarder::new(
@@ -402,7 +403,7 @@ async fn start_on_redis(
     .map_err(CannotStart::config)?;
     let watched = queues.clone();
     let problems: Problems = Box::new(move || watched.problems());
-    let raft = NoGroup::new(queues.cluster(), problems);
+    let raft = NoGroup::new(queues.cluster(), problems, store);
     let leadership = raft.leadership();
     let incarnation = host.started_ms;
     let common = Common { config, nodes, hailer, forwarder, incarnation, raft_id: 0 };

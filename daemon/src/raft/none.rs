@@ -10,6 +10,7 @@ use dsync::peer::{Destination, RaftCall, RaftReply};
 use dsync_core::node::{ClusterId, Hello, RaftId};
 use dsync_core::raft::formation::PeerAnswer;
 use dsync_core::{Code, Fault};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::backup::Upload;
@@ -28,12 +29,21 @@ pub struct NoGroup {
     /// Held so that whoever follows it waits.
     leadership: watch::Sender<Leadership>,
     problems: Problems,
+    /// The store in words.
+    store: String,
+    /// Peers with other stores, in words: they keep this node from nothing.
+    others: Mutex<Vec<String>>,
 }
 
 impl NoGroup {
-    /// `cluster` is the store's number.
-    pub fn new(cluster: watch::Receiver<Option<ClusterId>>, problems: Problems) -> Self {
-        Self { cluster, leadership: watch::Sender::default(), problems }
+    /// `cluster` is the number of the store, which is `store` in words.
+    pub fn new(
+        cluster: watch::Receiver<Option<ClusterId>>,
+        problems: Problems,
+        store: String,
+    ) -> Self {
+        let (leadership, others) = (watch::Sender::default(), Mutex::default());
+        Self { cluster, leadership, problems, store, others }
     }
 
     fn refusal() -> Fault {
@@ -90,14 +100,25 @@ impl Group for NoGroup {
         (self.problems)().join("; ")
     }
 
-    async fn step(&self, _: &Hello, _: &[PeerAnswer]) {}
+    async fn step(&self, me: &Hello, answers: &[PeerAnswer]) {
+        let peers = answers.iter().filter_map(|answer| answer.hello.as_ref().ok());
+        let found: Vec<String> =
+            peers.filter_map(|peer| me.other_store(peer, &self.store)).collect();
+        let mut known = self.others.lock();
+        for new in found.iter().filter(|one| !known.contains(one)) {
+            tracing::error!("{new}");
+        }
+        *known = found;
+    }
 
     fn status(&self, _: &Hello) -> Result<RaftStatus, Fault> {
         Err(Self::refusal())
     }
 
     fn problems(&self) -> Vec<String> {
-        (self.problems)()
+        let mut all = (self.problems)();
+        all.extend(self.others.lock().iter().cloned());
+        all
     }
 
     fn figures(&self, _: bool) -> Figures {

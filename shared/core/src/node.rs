@@ -8,6 +8,7 @@ use crate::fault::{Code, Fault};
 use crate::name::{NAME_MAX, Name};
 
 mod directory;
+mod stores;
 
 pub use directory::{DIRECTORY_MAX, Directory, FORGET_MS};
 

@@ -9,6 +9,7 @@ pub mod panics;
 pub mod ports;
 pub mod proxy;
 pub mod redis;
+pub mod redis_sets;
 pub mod shape;
 pub mod stats;
 

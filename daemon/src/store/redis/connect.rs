@@ -183,8 +183,7 @@ pub(super) async fn connect(redis: &Redis, seed: u64) -> Result<Met, CannotConne
         let address = format!("cluster {}", redis.cluster.join(","));
         (Wire::Cluster(cluster(redis, &address).await?), address)
     };
-    let servers = look(&mut wire).await.map_err(|error| not_now(&address, &error))?;
-    let server = weakest(servers);
+    let server = look(&mut wire).await.map_err(|error| not_now(&address, &error))?;
     if !server.master {
         return Err(CannotConnect::NotNow(Fault::unavailable(format!(
             "Redis at {address} is a replica: it takes no writes"
@@ -226,8 +225,13 @@ async fn cluster(redis: &Redis, address: &str) -> Result<ClusterConnection, Cann
     opened.map_err(|error| not_now(address, &error))
 }
 
+/// What the server says of itself; of several, what holds for all.
+pub(super) async fn look(wire: &mut Wire) -> RedisResult<Server> {
+    each(wire).await.map(weakest)
+}
+
 /// What each server says of itself.
-async fn look(wire: &mut Wire) -> RedisResult<Vec<Server>> {
+async fn each(wire: &mut Wire) -> RedisResult<Vec<Server>> {
     let mut info = redis::cmd("INFO");
     let mut fsync = redis::cmd("CONFIG");
     fsync.arg("GET").arg("appendfsync");

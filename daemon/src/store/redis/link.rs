@@ -8,6 +8,7 @@ use dsync::api::Durability;
 use dsync_core::config::Redis;
 use dsync_core::queue::redis::{Call, Reply};
 use dsync_core::{Code, Fault};
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ use super::server::Server;
 
 /// Pause between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(200);
+/// Time between two looks at a server's settings and replicas, which change while it runs.
+const LOOK: Duration = Duration::from_secs(2);
 /// Time for a replica or a disk to confirm a write.
 const CONFIRM: Duration = Duration::from_millis(1_500);
 
@@ -47,6 +50,8 @@ enum State {
 /// A connection in use.
 struct Up {
     met: Met,
+    /// What the server said of itself last.
+    server: Mutex<Server>,
     /// The connection for writes whose safety is waited for: WAIT holds up what comes after it.
     durable: tokio::sync::Mutex<Option<MultiplexedConnection>>,
     broken: CancellationToken,
@@ -86,8 +91,9 @@ impl RedisLink {
         let state = match outcome {
             Ok(met) => {
                 report(&met);
+                let server = Mutex::new(met.server.clone());
                 let durable = tokio::sync::Mutex::new(None);
-                State::Up(Arc::new(Up { met, durable, broken: CancellationToken::new() }))
+                State::Up(Arc::new(Up { met, server, durable, broken: CancellationToken::new() }))
             }
             Err(why) => {
                 if self.problem() != Some(why.to_string()) {
@@ -101,6 +107,9 @@ impl RedisLink {
 
     async fn keep(self) {
         let stop = self.shared.stop.clone();
+        // A store that has forgotten its number with everything else gets the one it had: clients
+        // know it by that.
+        let mut number = self.shared.seed;
         stop.run_until_cancelled(async {
             loop {
                 let up = match &*self.shared.state.borrow() {
@@ -108,17 +117,31 @@ impl RedisLink {
                     State::Down(_) => None,
                 };
                 if let Some(up) = up {
-                    up.broken.cancelled().await;
+                    number = up.met.store;
+                    self.watch(&up).await;
                     let text = format!("the connection to Redis at {} broke", up.met.address);
                     self.enter(Err(CannotConnect::NotNow(Fault::unavailable(text))));
                 } else {
                     tokio::time::sleep(AGAIN).await;
                 }
-                let outcome = connect::connect(&self.shared.redis, self.shared.seed).await;
+                let outcome = connect::connect(&self.shared.redis, number).await;
                 self.enter(outcome);
             }
         })
         .await;
+    }
+
+    /// Looks at the server now and then, until the connection is of no more use.
+    async fn watch(&self, up: &Up) {
+        while up.broken.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+            let mut wire = up.met.wire.clone();
+            match connect::look(&mut wire).await {
+                Ok(server) if server.master => *up.server.lock() = server,
+                Ok(_) => up.broken.cancel(),
+                Err(error) if judge(&up.met.address, &error).broken => up.broken.cancel(),
+                Err(_) => {}
+            }
+        }
     }
 
     fn up(&self) -> Result<Arc<Up>, Fault> {
@@ -136,7 +159,7 @@ impl RedisLink {
 
     /// The server, while it is there.
     pub fn server(&self) -> Option<Server> {
-        self.up().ok().map(|up| up.met.server.clone())
+        self.up().ok().map(|up| up.server.lock().clone())
     }
 
     /// Number of the store, while it is there.
@@ -215,9 +238,9 @@ impl RedisLink {
     /// Whether a write can be made so safe, and needs a connection of its own for that.
     ///
     /// # Errors
-    /// `InvalidArgument`: never by this store or server; the text says why.
+    /// `InvalidArgument`: not by this store or server; the text says why. `Unavailable`: not now.
     pub fn can(&self, wanted: Durability) -> Result<bool, Fault> {
-        let server = self.up()?.met.server.clone();
+        let server = self.up()?.server.lock().clone();
         let alone = self.shared.redis.cluster.is_empty();
         let (major, minor, patch) = server.version;
         let why = match wanted {
@@ -232,6 +255,10 @@ impl RedisLink {
                  needs appendonly yes and appendfsync always, or version 7.2"
             ),
             Durability::Replica if server.replicas > 0 => return Ok(true),
+            // After a failover the others follow the new master in a moment.
+            Durability::Replica if !self.shared.redis.sentinels.is_empty() => {
+                return Err(Fault::unavailable("no replica follows this Redis now"));
+            }
             Durability::Replica => "this Redis has no replica".to_owned(),
             Durability::Quorum => "only STORE=raft has a quorum".to_owned(),
         };

@@ -107,6 +107,19 @@ pub struct Redis {
     pub allow_unsafe: bool,
 }
 
+impl Redis {
+    /// Where it is, for people to read.
+    pub fn in_words(&self) -> String {
+        if !self.cluster.is_empty() {
+            return format!("Redis Cluster {}", self.cluster.join(","));
+        }
+        if !self.sentinels.is_empty() {
+            return format!("Redis {} of {}", self.sentinel_master, self.sentinels.join(","));
+        }
+        format!("Redis at {}:{}", self.host, self.port)
+    }
+}
+
 /// A valid configuration: what every other part of the daemon is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
