@@ -1,5 +1,7 @@
 //! Where it is measured: three queue nodes, and a Redis if the jobs are to be in one.
 
+use std::time::Duration;
+
 use dsync::Client;
 use dsync_core::node::Role;
 use dsync_tests::jobs::ring;
@@ -7,6 +9,9 @@ use dsync_tests::process::cluster::client_of;
 use dsync_tests::process::node::Node;
 use dsync_tests::process::stats::Usage;
 use dsync_tests::process::{Cluster, Plan, Redis, RedisPlan};
+
+/// For so long after a change of the ring, nodes tell each other of every push.
+const SETTLED: Duration = Duration::from_millis(5_500);
 
 /// Where the jobs are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +55,10 @@ impl Place {
         let place = Self { cluster, redis };
         match store {
             Store::Raft => drop(place.cluster.wait_for_leader().await),
-            Store::Redis => place.wait_for_ring().await,
+            Store::Redis => {
+                place.wait_for_ring().await;
+                tokio::time::sleep(SETTLED).await;
+            }
         }
         place
     }
