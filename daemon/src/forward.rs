@@ -144,11 +144,12 @@ impl Forwarder {
         } else {
             let within = DIAL.min(until.saturating_duration_since(Instant::now()));
             let hail = self.hailer.hail(Plane::Forward);
-            let client =
-                NodeConnection::open(&self.net, address, &hail, within).await.map_err(|error| {
-                    let why = error.detail;
-                    Fault::unavailable(format!("{} cannot reach {address}: {why}", self.node))
-                })?;
+            // Rare and large: in a box, it makes no request's future larger.
+            let opening = Box::pin(NodeConnection::open(&self.net, address, &hail, within));
+            let client = opening.await.map_err(|error| {
+                let why = error.detail;
+                Fault::unavailable(format!("{} cannot reach {address}: {why}", self.node))
+            })?;
             self.connections.lock().insert(address.to_owned(), client.clone());
             client
         };

@@ -408,7 +408,8 @@ impl NodeHandler for NodeService {
     async fn lock(&self, call: Call, head: Head, request: LockRequest) -> Answer<LockReply> {
         let begun = Instant::now();
         let kind = RequestKind::from(&request);
-        let answer = self.serve_lock(&head, request, &call).await;
+        // In a box, what is under way is not moved about with each step above.
+        let answer = Box::pin(self.serve_lock(&head, request, &call)).await;
         warn_of_unknown(&head, &call, &answer);
         self.account(kind, begun, &answer);
         answer
@@ -417,7 +418,7 @@ impl NodeHandler for NodeService {
     async fn queue(&self, call: Call, head: Head, request: QueueRequest) -> Answer<QueueReply> {
         let begun = Instant::now();
         let kind = RequestKind::from(&request);
-        let answer = self.serve_queue(&head, request, &call).await;
+        let answer = Box::pin(self.serve_queue(&head, request, &call)).await;
         warn_of_unknown(&head, &call, &answer);
         self.account(kind, begun, &answer);
         answer
@@ -437,7 +438,7 @@ impl NodeHandler for NodeService {
         }
         // As long as the caller has time: replacing a node, or a backup, may take minutes.
         let until = begun + call.time_left();
-        let answer = self.serve_admin(&head, request, until).await;
+        let answer = Box::pin(self.serve_admin(&head, request, until)).await;
         self.account(kind, begun, &answer);
         answer
     }

@@ -138,7 +138,7 @@ impl RedisQueues {
                 self.carry_out(head, &todo, until).await
             }
             QueueRequest::Read(query) => {
-                let seen = tokio::time::timeout_at(until, self.read(&query)).await;
+                let seen = tokio::time::timeout_at(until, Box::pin(self.read(&query))).await;
                 let late = || Err(Fault::unavailable("Redis did not answer in time"));
                 self.forwarder.answer(seen.unwrap_or_else(|_| late()))
             }
@@ -158,7 +158,8 @@ impl RedisQueues {
             let owner = self.members.owner_elsewhere(partition).filter(|_| elsewhere);
             let answer = match owner {
                 Some((owner, address)) => {
-                    let sent = self.hand_on((&owner, &address), head, todo, until).await;
+                    let handing_on = self.hand_on((&owner, &address), head, todo, until);
+                    let sent = Box::pin(handing_on).await;
                     match sent {
                         Some(answer) => answer,
                         // The ring changed: another node is in charge now.
