@@ -256,6 +256,45 @@ async fn what_is_safe_is_looked_at_anew() {
         .await;
 }
 
+/// A replica that is there and says nothing: who waits for it waits, and nobody else.
+#[tokio::test]
+async fn a_frozen_replica_holds_up_nobody_else() {
+    let redis = Redis::start(RedisPlan { append_only: true, ..RedisPlan::default() }).await;
+    let replica = Redis::start(replica_of(redis.port())).await;
+    let cluster = start(1, at(&redis)).await;
+    let user = hand(&cluster, "plain");
+    cluster
+        .wait_until("the replica to be in step", async || {
+            (replicas(redis.port()) == 1).then_some(())
+        })
+        .await;
+    let done = push_safely(&user, "a", Durability::Replica).await;
+    assert_eq!(done, Ok((created(), Durability::Replica)));
+    replica.stop();
+    let safely = (0..8).map(|number| {
+        let user = hand(&cluster, &format!("safe-{number}"));
+        tokio::spawn(async move { push_safely(&user, "a", Durability::Replica).await })
+    });
+    let safely: Vec<_> = safely.collect();
+    for number in 0..40 {
+        let begun = Instant::now();
+        user.create([job(&number.to_string(), "")]).await;
+        let taken = user.take(LONG, NONE).await;
+        assert_eq!(user.ack(vec![taken.receipt]).await, [Settled::Done]);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{number}: {:?}", begun.elapsed());
+        sleep(Duration::from_millis(200)).await;
+    }
+    for done in join_all(safely).await {
+        match done.unwrap() {
+            Ok((_, reached)) => assert_eq!(reached, Durability::Fsync, "and no more is said"),
+            Err(fault) => assert!(fault.retryable, "{fault:?}"),
+        }
+    }
+    let log = cluster.nodes.first().unwrap().logged();
+    assert!(!log.contains("broke"), "the node's connection goes on:\n{log}");
+    replica.cont();
+}
+
 /// One node of two points at another Redis: each says so, and no job goes to the wrong one.
 #[tokio::test]
 async fn two_stores_are_told_apart() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dsync_core::queue::{Limits, NewJob, Overflow, Pushed, Settled, State};
-use dsync_tests::jobs::hand::job;
+use dsync_tests::jobs::hand::{Hand, job};
 use tokio::time::{Instant, sleep};
 
 use crate::place::{LONG, NONE, Place, SLACK, SOON};
@@ -65,4 +65,24 @@ pub(crate) async fn rate_and_jobs_in_flight(place: &Place) {
     assert_eq!(one.ack(vec![jobs[0].receipt.clone()]).await, [Settled::Done]);
     assert_eq!(waiter.await.unwrap().receipt.id.as_str(), "more-2");
     assert!(acked.elapsed() < SLACK, "{:?}", acked.elapsed());
+}
+
+/// Each of those who wait has its turn as soon as the rate allows it.
+pub(crate) async fn a_rate_and_many_who_wait(place: &Place) {
+    let [one, two, three] = place.hands();
+    one.limit(Limits { rate_per_s: 10, burst: 1, ..Limits::default() }).await;
+    let wait = |hand: &Hand| {
+        let hand = hand.clone();
+        tokio::spawn(async move { hand.take(LONG, SOON).await })
+    };
+    let waiters: Vec<_> = (0..5).flat_map(|_| [wait(&two), wait(&three)]).collect();
+    sleep(Duration::from_millis(700)).await;
+    let begun = Instant::now();
+    one.create((0..10).map(|number| job(&number.to_string(), ""))).await;
+    for waiter in waiters {
+        assert_eq!(waiter.await.unwrap().attempt, 1);
+    }
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(850), "{took:?}");
+    assert!(took < Duration::from_secs(1) + SLACK, "{took:?}");
 }

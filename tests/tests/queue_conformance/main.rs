@@ -51,7 +51,7 @@ suite! {
     failures: nacked_with_a_pause dead_after_the_last_attempt rejected_and_expired
         dead_letters_are_kept_moved_and_purged;
     control: paused_and_resumed purged a_node_less limits_are_kept;
-    limits: a_full_queue rate_and_jobs_in_flight;
+    limits: a_full_queue rate_and_jobs_in_flight a_rate_and_many_who_wait;
     waiting: a_push_at_another_node_wakes first_come_first_served
         who_goes_away_takes_nothing_along;
     views: looks_show_what_is_there an_unknown_queue_is_empty;
