@@ -30,7 +30,7 @@ use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::{
     COMMAND_MAX, Engine, EngineOptions, Group, GroupOf, Leadership, Machine, NoGroup, Problems,
-    Transport, follow,
+    Transport, follow, keep_short,
 };
 use crate::roles::leader::ToLeader;
 use crate::roles::lock::{self, LockRole, LockState};
@@ -275,6 +275,11 @@ impl Ground {
             .await
             .map_err(|error| CannotStart::data(&error, error.kind()))?;
         let leadership = follow(engine.clone());
+        if command_max > COMMAND_MAX {
+            // Others cannot fill that many bytes before the entries are too many.
+            let watch = keep_short(engine.clone(), host.engine.log_bytes, stop.child_token());
+            tokio::spawn(watch.in_current_span());
+        }
         let group = (leadership.clone(), config.role);
         let raft = GroupOf::new(engine.clone(), &identity, group, host.seed, noop);
         let to_leader = ToLeader::new(
@@ -350,12 +355,13 @@ async fn start_role(
                 command_max: queue::COMMAND_MAX,
                 noop: queue::noop(),
             };
+            let metrics = Arc::clone(&telemetry.metrics);
             let role = |to_leader, _: &NodeConfig| {
-                RunningRole::Queue(QueueRole::Raft(RaftQueues::start(to_leader)))
+                RunningRole::Queue(QueueRole::Raft(RaftQueues::start(to_leader, metrics)))
             };
             Ground::open(config, telemetry, host)?.start(replicated, host, stop, role).await
         }
-        (Role::Queue, Store::Redis) => start_on_redis(config, host, stop).await,
+        (Role::Queue, Store::Redis) => start_on_redis(config, telemetry, host, stop).await,
         (Role::Cache, _) => Err(CannotStart::config("the cache role is not in this build yet")),
     }
 }
@@ -363,6 +369,7 @@ async fn start_role(
 /// A queue node whose jobs are in Redis: it keeps nothing itself.
 async fn start_on_redis(
     config: NodeConfig,
+    telemetry: &Telemetry,
     host: &Host,
     stop: &CancellationToken,
 ) -> Result<(Common, Started), CannotStart> {
@@ -386,9 +393,14 @@ async fn start_on_redis(
         incarnation: host.started_ms,
         address: config.advertise.clone(),
     };
-    let queues = RedisQueues::start(link, me, Arc::clone(&forwarder), stop.clone())
-        .await
-        .map_err(CannotStart::config)?;
+    let queues = RedisQueues::start(
+        link,
+        me,
+        Arc::clone(&forwarder),
+        (stop.clone(), Arc::clone(&telemetry.metrics)),
+    )
+    .await
+    .map_err(CannotStart::config)?;
     let watched = queues.clone();
     let problems: Problems = Box::new(move || watched.problems());
     let raft = NoGroup::new(queues.cluster(), problems, store);

@@ -1,7 +1,7 @@
 //! `dsd demo`: a guided tour of the real thing.
 //!
-//! A lock cluster of three nodes is started in this process, each node with threads, port and files
-//! of its own. All else goes through the client library that any program would use. Nothing is
+//! Three lock nodes and three queue nodes are started in this process, each with a thread, a port and
+//! files of its own. All else goes through the client library that any program would use. Nothing is
 //! staged: what is printed was measured or answered just then, and a step that does not hold ends
 //! the tour with its name and exit code 1.
 
@@ -10,8 +10,10 @@ mod contend;
 mod crash;
 mod deadlock;
 mod fencing;
+mod jobs;
 mod peers;
 mod readers;
+mod retries;
 mod story;
 
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use dsync::lock::{LockError, Session, SessionOptions};
 use dsync::net::TcpNetwork;
+use dsync::queue::QueueError;
 use dsync::{Client, ClientConfig, Fault};
 use tokio::time::Instant;
 
@@ -50,6 +53,12 @@ impl From<LockError> for Broken {
     }
 }
 
+impl From<QueueError> for Broken {
+    fn from(error: QueueError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl From<Fault> for Broken {
     fn from(fault: Fault) -> Self {
         Self(fault.to_string())
@@ -60,6 +69,7 @@ impl From<Fault> for Broken {
 #[derive(Debug)]
 struct Stage {
     cluster: Cluster,
+    queues: Cluster,
     client: Client,
 }
 
@@ -111,7 +121,10 @@ async fn tour(story: &mut Story, data: &DataDir, recent: &Recent) -> Result<(), 
     let killed = within(Box::pin(crash::kill(&mut stage, story))).await?;
     within(Box::pin(fencing::show(&stage, story))).await?;
     within(Box::pin(crash::restart(&mut stage, story, killed))).await?;
+    within(Box::pin(jobs::show(&mut stage, story))).await?;
+    within(Box::pin(retries::show(&stage, story))).await?;
     within(Box::pin(peers::show(&stage, story))).await?;
+    within(Box::pin(stage.queues.stop())).await?;
     within(Box::pin(stage.cluster.stop())).await
 }
 
@@ -123,22 +136,23 @@ async fn within<T>(step: impl Future<Output = Result<T, Broken>>) -> Result<T, B
 }
 
 async fn open(story: &mut Story, data: &DataDir, recent: &Recent) -> Result<Stage, Broken> {
-    story.step("A cluster of three lock nodes");
+    story.step("A cluster of three lock nodes and three queue nodes");
     let begun = Instant::now();
-    let cluster = Cluster::start(data.path(), recent).await?;
-    for (name, address) in cluster.nodes() {
+    let (cluster, queues) = cluster::start(data.path(), recent).await?;
+    for (name, address) in cluster.nodes().into_iter().chain(queues.nodes()) {
         story.fact(format_args!("{name} listens"), address);
     }
     story.fact("their files, removed at the end", data.path().display());
-    let leader = cluster.leader().await?;
-    story.fact(
-        format_args!("{} is elected in term {}", leader.node, leader.term),
-        story::since(begun),
-    );
+    for leader in [cluster.leader().await?, queues.leader().await?] {
+        story.fact(
+            format_args!("{} is elected in term {}", leader.node, leader.term),
+            story::since(begun),
+        );
+    }
     let config = ClientConfig {
         endpoints: cluster.nodes().into_iter().map(|(_, address)| address).collect(),
         connect_timeout: Duration::from_secs(1),
         name: "demo".to_owned(),
     };
-    Ok(Stage { cluster, client: Client::new(config, Arc::new(TcpNetwork)) })
+    Ok(Stage { cluster, queues, client: Client::new(config, Arc::new(TcpNetwork)) })
 }

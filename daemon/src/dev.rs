@@ -14,22 +14,49 @@ use crate::telemetry::{Recent, Telemetry};
 use crate::{exit, report};
 
 /// Ports of the shipped lock nodes, where `dsctl` looks by itself.
-const DEFAULT_PORTS: [u16; 3] = [8001, 8002, 8003];
+const LOCK_PORTS: [u16; 3] = [8001, 8002, 8003];
+/// Those of the queue nodes.
+const QUEUE_PORTS: [u16; 3] = [9001, 9002, 9003];
 
-/// Configuration of the `number`-th of the lock nodes on these ports of this host.
-pub fn lock_node(number: usize, ports: &[u16], data_dir: &Path) -> NodeConfig {
+/// Ports of the nodes in one process, by what the nodes do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ports {
+    /// Of the lock nodes.
+    pub lock: Vec<u16>,
+    /// Of the queue nodes.
+    pub queue: Vec<u16>,
+}
+
+impl Ports {
+    fn of(&self, role: Role) -> &[u16] {
+        match role {
+            Role::Lock => &self.lock,
+            Role::Queue => &self.queue,
+            Role::Cache => &[],
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = u16> {
+        self.lock.iter().chain(&self.queue).copied()
+    }
+}
+
+/// Configuration of the `number`-th of the nodes of a role on these ports of this host.
+pub fn node(role: Role, number: usize, ports: &Ports, data_dir: &Path) -> NodeConfig {
     let address = |port: &u16| format!("127.0.0.1:{port}");
-    let port = ports.get(number).copied().unwrap_or_default();
-    let node_id = format!("node-lock-{}", number + 1);
+    let own = ports.of(role);
+    let port = own.get(number).copied().unwrap_or_default();
+    let elsewhere = [Role::Lock, Role::Queue].into_iter().filter(|other| *other != role);
+    let node_id = format!("node-{role}-{}", number + 1);
     NodeConfig {
         data_dir: data_dir.join(&node_id).display().to_string(),
         node_id,
-        role: Role::Lock,
+        role,
         host: "127.0.0.1".to_owned(),
         port,
         advertise: address(&port),
-        peers: ports.iter().filter(|p| **p != port).map(address).collect(),
-        cluster: Vec::new(),
+        peers: own.iter().filter(|p| **p != port).map(address).collect(),
+        cluster: elsewhere.flat_map(|other| ports.of(other)).map(address).collect(),
         store: Store::Raft,
         redis: None,
         timers: Timers::default(),
@@ -41,6 +68,12 @@ pub fn lock_node(number: usize, ports: &[u16], data_dir: &Path) -> NodeConfig {
     }
 }
 
+/// Configuration of the `number`-th of the lock nodes on these ports of this host, without others.
+pub fn lock_node(number: usize, ports: &[u16], data_dir: &Path) -> NodeConfig {
+    let ports = Ports { lock: ports.to_vec(), queue: Vec::new() };
+    node(Role::Lock, number, &ports, data_dir)
+}
+
 /// Starts one node of a cluster in this process.
 ///
 /// # Errors
@@ -48,7 +81,7 @@ pub fn lock_node(number: usize, ports: &[u16], data_dir: &Path) -> NodeConfig {
 pub async fn start_node(config: NodeConfig, recent: &Recent) -> Result<RunningNode, CannotStart> {
     let telemetry = Telemetry::new(recent.clone());
     // All of its cluster are in this process.
-    let host = real_host(config.peers.len() + 1);
+    let host = real_host(config.peers.len() + config.cluster.len() + 1);
     RunningNode::start(config, Vec::new(), telemetry, host).await
 }
 
@@ -86,8 +119,9 @@ impl Drop for DataDir {
 
 /// Runs the cluster until it is asked to stop.
 pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
-    if let Some(port) = named_twice(&args.ports) {
-        report::failure(format_args!("--ports names {port} twice: each node needs its own"));
+    let ports = Ports { lock: args.ports.clone(), queue: args.queue_ports.clone() };
+    if let Some(port) = named_twice(&ports) {
+        report::failure(format_args!("port {port} is named twice: each node needs its own"));
         return exit::USAGE.into();
     }
     let data = DataDir::new(args.data_dir.as_deref());
@@ -99,19 +133,22 @@ pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
         }
     };
     let mut nodes = Vec::new();
-    for number in 0..args.ports.len() {
-        let config = lock_node(number, &args.ports, data.path());
-        match start_node(config, &recent).await {
-            Ok(node) => nodes.push(node),
-            Err(error) => return cannot_start(&error),
+    for role in [Role::Lock, Role::Queue] {
+        for number in 0..ports.of(role).len() {
+            match start_node(node(role, number, &ports, data.path()), &recent).await {
+                Ok(node) => nodes.push(node),
+                Err(error) => return cannot_start(&error),
+            }
         }
     }
-    greet(args, &data);
+    greet(&ports, &data);
     let failed = futures::future::select_all(nodes.iter().map(|node| Box::pin(node.failed())));
     tokio::select! {
         signal = signals.next() => tracing::info!(signal, "stopping; once more stops at once"),
         (why, number, _) = failed => {
-            report::failure(format_args!("node-lock-{} cannot go on: {why}", number + 1));
+            let name = nodes.get(number).map(|node| node.service().parts().me.name.to_string());
+            let name = name.unwrap_or_default();
+            report::failure(format_args!("{name} cannot go on: {why}"));
             return exit::INTERNAL.into();
         }
     }
@@ -123,9 +160,9 @@ pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
 }
 
 /// The first port that was there before.
-fn named_twice(ports: &[u16]) -> Option<u16> {
+fn named_twice(ports: &Ports) -> Option<u16> {
     let mut seen = std::collections::BTreeSet::new();
-    ports.iter().copied().find(|port| !seen.insert(*port))
+    ports.all().find(|port| !seen.insert(*port))
 }
 
 fn cannot_start(error: &CannotStart) -> ExitCode {
@@ -134,7 +171,7 @@ fn cannot_start(error: &CannotStart) -> ExitCode {
         let what = error.what.split("; ").next().unwrap_or_default();
         report::failure(format_args!(
             "{what}; another dsync perhaps: stop it, or choose ports that are free with `dsd dev \
-             --ports PORT,PORT,PORT`"
+             --ports PORT,PORT,PORT --queue-ports PORT,PORT,PORT`"
         ));
     } else {
         report::failure(error);
@@ -143,21 +180,26 @@ fn cannot_start(error: &CannotStart) -> ExitCode {
 }
 
 /// The banner.
-fn greet(args: &DevArgs, data: &DataDir) {
-    let ports: Vec<String> = args.ports.iter().map(ToString::to_string).collect();
+fn greet(ports: &Ports, data: &DataDir) {
+    let list = |ports: &[u16]| ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let kept = if data.temporary { "removed at the end" } else { "kept" };
-    let (count, ports, path) = (args.ports.len(), ports.join(", "), data.path().display());
     report::line(format_args!(
-        "{count} lock nodes run on 127.0.0.1, ports {ports}; files in {path}, {kept}."
+        "{} lock nodes (ports {}) and {} queue nodes (ports {}) run on 127.0.0.1; files in {}, {kept}.",
+        ports.lock.len(),
+        list(&ports.lock),
+        ports.queue.len(),
+        list(&ports.queue),
+        data.path().display()
     ));
-    let endpoints = if args.ports == DEFAULT_PORTS {
+    let shipped = ports.lock == LOCK_PORTS && ports.queue == QUEUE_PORTS;
+    let endpoints = if shipped {
         String::new()
     } else {
-        format!("-e 127.0.0.1:{} ", args.ports.first().copied().unwrap_or_default())
+        format!("-e 127.0.0.1:{} ", ports.all().next().unwrap_or_default())
     };
-    report::line(format_args!(
-        "Try in another terminal: dsctl {endpoints}lock acquire my-lock --ttl 60s"
-    ));
+    report::line("Try in another terminal:");
+    report::line(format_args!("  dsctl {endpoints}lock acquire my-lock --ttl 60s"));
+    report::line(format_args!("  dsctl {endpoints}queue push my-queue hello"));
     report::line("Ctrl-C stops them.");
 }
 
@@ -167,7 +209,8 @@ mod tests {
 
     #[test]
     fn a_port_that_is_named_twice_is_found() {
-        assert_eq!(named_twice(&[1, 2, 3, 2]), Some(2));
-        assert_eq!(named_twice(&[1, 2, 3]), None);
+        let ports = |lock: &[u16], queue: &[u16]| Ports { lock: lock.into(), queue: queue.into() };
+        assert_eq!(named_twice(&ports(&[1, 2, 3], &[4, 2])), Some(2));
+        assert_eq!(named_twice(&ports(&[1, 2, 3], &[4])), None);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::node::NodeService;
+use crate::node::{NodeService, RunningRole};
 use crate::raft::Leadership;
 use crate::telemetry::{Plane, RaftState};
 
@@ -43,12 +43,17 @@ async fn refresh(service: &NodeService, now: &Leadership) {
     metrics.open_connections(Plane::Peer, connections.peers);
     let refused = connections.refused + connections.foreign + connections.evicted;
     metrics.refused_connections.inc_by(refused.saturating_sub(metrics.refused_connections.get()));
+    if let RunningRole::Queue(role) = &parts.role {
+        metrics.consumers.set(u64::try_from(role.waiters()).unwrap_or(u64::MAX));
+    }
     let initialized = parts.raft.initialized().await;
     let raft = parts.raft.figures(initialized);
     metrics.raft_term.set(raft.term);
     metrics.raft_committed.set(raft.committed);
     metrics.raft_applied.set(raft.applied);
     metrics.raft_state(raft.state);
+    let on_redis = raft.state == RaftState::None;
+    metrics.redis_up.set(u64::from(on_redis && parts.raft.has_leader()));
     let readiness = &parts.telemetry.readiness;
     let waiting = parts.raft.waiting_for();
     if stopping(service) {

@@ -358,14 +358,18 @@ impl NodeService {
         let parts = &*self.parts;
         let until = call.deadline;
         let known = parts.nodes.of_role(role);
-        let mut last = Fault::new(
-            Code::WrongRole,
-            format!(
-                "{} is a {} node and knows no {role} node",
-                parts.me.name, parts.me.config.role
-            ),
-        )
-        .hint(format!("name a {role} node in its CLUSTER_ADDRESSES, or ask one of them"));
+        let others = &parts.me.config.cluster;
+        let mut last = Fault::unavailable(format!(
+            "{} has not met a {role} node yet, of {}",
+            parts.me.name,
+            others.join(", ")
+        ));
+        if others.is_empty() {
+            let (me, mine) = (&parts.me.name, parts.me.config.role);
+            let text = format!("{me} is a {mine} node and knows no {role} node");
+            last = Fault::new(Code::WrongRole, text)
+                .hint(format!("name a {role} node in its CLUSTER_ADDRESSES, or ask one of them"));
+        }
         for node in known.iter().take(ELSEWHERE_MAX) {
             let left = until.saturating_duration_since(Instant::now());
             // Who is dead without a word must leave time to ask another one.

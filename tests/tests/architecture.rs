@@ -55,7 +55,12 @@ const OWNERS: [Owner; 9] = [
             "socket2::",
             "lookup_host",
         ],
-        owners: &["shared/rpc/src/net", "daemon/src/telemetry/http.rs"],
+        owners: &[
+            "shared/rpc/src/net",
+            "daemon/src/telemetry/http.rs",
+            // How long the redis crate's own sockets may be silent.
+            "daemon/src/store/redis/connect.rs",
+        ],
     },
     Owner {
         what: "writes files",
@@ -91,7 +96,7 @@ const OWNERS: [Owner; 9] = [
     },
     Owner {
         what: "speaks to Redis through the redis crate",
-        words: &["redis::"],
+        words: &[" redis::", "(redis::", "<redis::", "&redis::"],
         owners: &["daemon/src/store/redis"],
     },
     Owner {

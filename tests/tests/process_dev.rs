@@ -33,9 +33,10 @@ impl Drop for Running {
 }
 
 fn dev(ports: &str, temporary: &Path, more: &[&str]) -> Command {
+    let (locks, queues) = ports.split_once(' ').unwrap();
     let mut command = Command::new(binaries::dsd());
     command
-        .args(["dev", "--ports", ports])
+        .args(["dev", "--ports", locks, "--queue-ports", queues])
         .args(more)
         .env_clear()
         .env("TMPDIR", temporary)
@@ -45,21 +46,23 @@ fn dev(ports: &str, temporary: &Path, more: &[&str]) -> Command {
     command
 }
 
-/// Starts it and reads its banner of three lines.
+/// Starts it and reads its banner of five lines.
 fn start(ports: &str, temporary: &Path, more: &[&str]) -> (Running, Vec<String>) {
     let mut child = dev(ports, temporary, more).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let running = Running(Some(child));
-    let banner: Vec<String> = lines.take(3).map(Result::unwrap).collect();
-    assert_eq!(banner.len(), 3, "{}", fs::read_to_string(temporary.join("log")).unwrap());
+    let banner: Vec<String> = lines.take(5).map(Result::unwrap).collect();
+    assert_eq!(banner.len(), 5, "{}", fs::read_to_string(temporary.join("log")).unwrap());
     (running, banner)
 }
 
 fn ports() -> (Ports, String, String) {
     let mut claimed = Ports::claim();
-    let ports: Vec<String> = (0..3).map(|_| claimed.take().to_string()).collect();
-    let first = format!("127.0.0.1:{}", ports.first().unwrap());
-    (claimed, ports.join(","), first)
+    let mut three =
+        || [claimed.take(), claimed.take(), claimed.take()].map(|port| port.to_string());
+    let (locks, queues) = (three(), three());
+    let first = format!("127.0.0.1:{}", locks[0]);
+    (claimed, format!("{} {}", locks.join(","), queues.join(",")), first)
 }
 
 /// Names in the folder beside the log.
@@ -73,12 +76,20 @@ async fn the_banner_is_true_and_nothing_is_left_after_ctrl_c() {
     let temporary = TempDir::new().unwrap();
     let (_claimed, ports, first) = ports();
     let (running, banner) = start(&ports, temporary.path(), &[]);
-    assert!(banner[0].starts_with("3 lock nodes run on 127.0.0.1"), "{banner:?}");
+    assert!(banner[0].starts_with("3 lock nodes (ports "), "{banner:?}");
+    assert!(banner[0].contains(" and 3 queue nodes (ports "), "{banner:?}");
     assert!(banner[0].ends_with("removed at the end."), "{banner:?}");
-    let advice = banner[1].split("dsctl ").nth(1).unwrap();
-    let mut words: Vec<&str> = advice.split(' ').collect();
-    words.extend(["--timeout", "30s", "-o", "name"]);
-    assert_eq!(dsctl::run("", &words).await.expect(0).stdout.trim(), "my-lock");
+    let mut said = Vec::new();
+    for advice in &banner[2..4] {
+        let advice = advice.split("dsctl ").nth(1).unwrap();
+        let mut words: Vec<&str> = advice.split(' ').collect();
+        words.extend(["--timeout", "30s", "-o", "name"]);
+        said.push(dsctl::run("", &words).await.expect(0).stdout.trim().to_owned());
+    }
+    assert_eq!(said[0], "my-lock");
+    let pop = ["queue", "pop", "my-queue", "--ack", "-o", "plain"];
+    let popped = dsctl::run(&first, &pop).await;
+    assert!(popped.expect(0).stdout.contains(&said[1]), "{} in {}", said[1], popped.stdout);
     let peers = dsctl::run(&first, &["raft", "peers", "-o", "name"]).await;
     assert_eq!(peers.expect(0).stdout.lines().count(), 3);
     assert_eq!(left(temporary.path()).len(), 1);

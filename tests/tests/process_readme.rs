@@ -15,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use dsync_core::config::Key;
 use dsync_tests::process::binaries;
 use dsync_tests::process::ports::Ports;
+use dsync_tests::process::redis::{Redis, RedisPlan};
 use dsync_tests::source::root;
 use tempfile::TempDir;
 
@@ -98,9 +99,12 @@ fn squeezed_lines(lines: &mut dyn Iterator<Item = &str>) -> Vec<String> {
 /// The reader's machine: a folder like the top of the repository, and programs on the PATH.
 struct Desk {
     folder: TempDir,
-    listen: Vec<u16>,
+    listen: [u16; 3],
+    /// Ports of the queue nodes.
+    queues: [u16; 3],
     elsewhere: [u16; 2],
     nodes: Vec<(String, Child)>,
+    redis: Option<Redis>,
     _ports: Ports,
 }
 
@@ -109,9 +113,11 @@ impl Desk {
         let folder = TempDir::with_prefix("dsync-readme-").unwrap();
         symlink(root().join("envs"), folder.path().join("envs")).unwrap();
         let mut ports = Ports::claim();
-        let listen = (0..3).map(|_| ports.take()).collect();
-        let elsewhere = [ports.take(), ports.take()];
-        Self { folder, listen, elsewhere, nodes: Vec::new(), _ports: ports }
+        let [listen, queues] = [(); 2].map(|()| [(); 3].map(|()| ports.take()));
+        let [first_queue, ..] = queues;
+        let elsewhere = [first_queue, ports.take()];
+        let (nodes, redis) = (Vec::new(), None);
+        Self { folder, listen, queues, elsewhere, nodes, redis, _ports: ports }
     }
 
     fn shell(&self, command: &str) -> Command {
@@ -130,11 +136,20 @@ impl Desk {
 
     /// Starts a node with the command that README gives for it.
     fn start(&mut self, command: &str) {
-        let place = (1..=3).find(|n| command.contains(&format!("lock_node{n}.env"))).unwrap();
-        let own = self.listen.get(place - 1).copied().unwrap();
+        let is_of = |what: &str, n: usize| command.contains(&format!("{what}_node{n}.env"));
+        let place = (1..=3).find(|n| is_of("lock", *n) || is_of("queue", *n)).unwrap();
+        let all = if is_of("lock", place) { &self.listen } else { &self.queues };
+        let own = all.get(place - 1).copied().unwrap();
         let list = |ports: &mut dyn Iterator<Item = &u16>| {
             ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
         };
+        let peers = list(&mut all.iter().filter(|port| **port != own));
+        let others = if is_of("lock", place) {
+            list(&mut self.elsewhere.iter())
+        } else {
+            list(&mut self.listen.iter().take(1).chain(self.elsewhere.last()))
+        };
+        let redis = self.redis.as_ref().map_or(1, Redis::port);
         let log = File::options()
             .create(true)
             .append(true)
@@ -143,13 +158,24 @@ impl Desk {
         let child = self
             .shell(&format!("exec {command}"))
             .env("NODE_PORT", own.to_string())
-            .env("PEER_ADDRESSES", list(&mut self.listen.iter().filter(|port| **port != own)))
-            .env("CLUSTER_ADDRESSES", list(&mut self.elsewhere.iter()))
+            .env("PEER_ADDRESSES", peers)
+            .env("CLUSTER_ADDRESSES", others)
+            .env("REDIS_PORT", redis.to_string())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         self.nodes.push((command.to_owned(), child));
+    }
+
+    /// The Redis that README has the reader start.
+    fn start_redis(&mut self) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let plan = RedisPlan {
+            args: ["--appendonly", "yes"].map(str::to_owned).to_vec(),
+            ..RedisPlan::default()
+        };
+        self.redis = Some(runtime.block_on(Redis::start(plan)));
     }
 
     /// Starts the nodes anew that have ended.
@@ -200,19 +226,24 @@ fn path() -> OsString {
 #[test]
 fn the_deployment_and_the_tour_go_as_printed() {
     let mut desk = Desk::new();
-    let mut formed = false;
+    let (mut started, mut formed) = (0, 0);
     for shown in shown(&readme()) {
         if shown.start_again {
             desk.start_ended();
         }
         if shown.command.starts_with("dsd --env-file") {
+            if shown.command.contains("queue_node") && desk.redis.is_none() {
+                desk.start_redis();
+            }
             desk.start(&shown.command);
+            started += 1;
             continue;
         }
-        if !formed {
-            let (code, said) = desk.run("dsctl cluster wait --for nodes=3 --timeout 60s");
+        if formed < started {
+            let wait = format!("dsctl cluster wait --for nodes={started} --timeout 60s");
+            let (code, said) = desk.run(&wait);
             assert_eq!(code, 0, "{said}");
-            formed = true;
+            formed = started;
         }
         let (code, said) = desk.run(&shown.command);
         assert_eq!(code, shown.code, "`{}` exits with another code\n{said}", shown.command);
@@ -225,7 +256,7 @@ fn the_deployment_and_the_tour_go_as_printed() {
             shown.command
         );
     }
-    assert!(formed, "README shows a deployment");
+    assert_eq!(formed, 6, "README shows a deployment of lock and queue nodes");
 }
 
 #[test]
@@ -233,7 +264,7 @@ fn the_demo_holds_and_leaves_nothing() {
     let desk = Desk::new();
     let (code, said) = desk.run(&format!("TMPDIR={} dsd demo", desk.folder.path().display()));
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("All 8 steps held"), "{said}");
+    assert!(said.contains("All 10 steps held"), "{said}");
     let left: Vec<_> = fs::read_dir(desk.folder.path()).unwrap().map(|e| e.unwrap()).collect();
     assert_eq!(left.len(), 1, "nothing but envs/ is there: {left:?}");
     for line in readme().split("```text\n").nth(1).unwrap().split("```").next().unwrap().lines() {

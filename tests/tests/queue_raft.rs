@@ -50,7 +50,7 @@ async fn leaders_die_and_freeze_under_load() {
     let load = Load::start(|name| cluster.client(name), &queue(), 2, mix);
     let mut round = 0;
     while !load.all_pushed() || round < 4 {
-        sleep(Duration::from_millis(1_000)).await;
+        sleep(Duration::from_secs(1)).await;
         let at = cluster.wait_for_leader().await.at;
         if round % 2 == 0 {
             cluster.node(at).kill();

@@ -158,21 +158,29 @@ async fn random_commands_are_answered_alike() {
 
 /// A fault, put into the script on purpose: a line of it, and what stands there instead. The numbers
 /// are those of the reliability plan.
-const FAULTS: [(&str, &str, &str); 10] = [
+const FAULTS: [(&str, &str, &str); 14] = [
     (
         "13: an ack ignores the token",
         "if value and not gone[id] and sub(value, 1, 8) == token8 then",
         "if value and not gone[id] then",
     ),
-    ("14: a lease that ran out is not returned", "left = left - end_leases(left)", ""),
-    ("15: a dead letter is there twice", "many('HDEL', B, ids)", ""),
     (
-        "15: dead letters are trimmed",
+        "14: the sweep ignores that a lease was extended",
+        "add('lease', integer(now + ms), receipt)",
+        "",
+    ),
+    ("15: a pop's second step does not happen", "  write('ZADD', L, 'lease')", ""),
+    ("16: a delayed job becomes ready twice", "many('ZREM', Z, ended)", ""),
+    ("what was asked for again is given back", "if byte(value, 9) == 0 then", "if false then"),
+    ("a lease that ran out is not returned", "left = left - end_leases(left)", ""),
+    ("a dead letter is there twice", "many('HDEL', B, ids)", ""),
+    (
+        "dead letters are trimmed",
         "call('ZADD', X, unpack(places))",
         "call('ZADD', X, unpack(places)) call('ZREMRANGEBYRANK', X, 0, -3)",
     ),
     (
-        "16: the window is ignored",
+        "the window is ignored",
         "local done = #slices > 0 and need('window').done_of(ids) or {}",
         "local done = {}",
     ),

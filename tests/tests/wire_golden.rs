@@ -4,7 +4,6 @@
 //! of their list.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use bytes::Bytes;
 use dsync::api::*;
@@ -13,15 +12,9 @@ use dsync_core::lock::*;
 use dsync_core::name::Name;
 use dsync_core::node::{ClusterId, DirectoryEntry, Hello, Role};
 use dsync_core::{Code, Effect, Fault};
+use dsync_tests::variants;
+use dsync_tests::wire::golden::{golden, hex};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap_or_default();
-        text
-    })
-}
 
 fn encoded<T: Serialize>(value: &T) -> String {
     hex(&postcard::to_stdvec(value).unwrap_or_default())
@@ -29,32 +22,6 @@ fn encoded<T: Serialize>(value: &T) -> String {
 
 fn answer<T>(result: T) -> Answer<T> {
     Answer { served_by: "n".into(), address: "a:1".into(), result: Ok(result) }
-}
-
-/// One line per sample; checks that the samples are all variants, in order, and survive a trip.
-fn golden<T>(samples: &[T], variant: impl Fn(&T) -> &'static str) -> String
-where
-    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
-{
-    let mut text = String::new();
-    let mut seen = BTreeSet::new();
-    for sample in samples {
-        let bytes = postcard::to_stdvec(sample).unwrap_or_default();
-        assert_eq!(postcard::from_bytes::<T>(&bytes).as_ref(), Ok(sample));
-        seen.insert(bytes.first().copied().unwrap_or_default());
-        writeln!(text, "{} {}", variant(sample), hex(&bytes)).unwrap_or_default();
-    }
-    let all: BTreeSet<u8> = (0..=seen.last().copied().unwrap_or_default()).collect();
-    assert_eq!(seen, all, "a variant has no sample");
-    text
-}
-
-/// Names the variant of a value; a new variant does not compile until it is named here, and
-/// [`golden`] then asks for its sample.
-macro_rules! variants {
-    ($type:ident: $($variant:ident)+) => {
-        |value: &$type| match value { $($type::$variant { .. } => stringify!($variant),)+ }
-    };
 }
 
 fn name(text: &str) -> Name {

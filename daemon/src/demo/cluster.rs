@@ -9,16 +9,18 @@ use dsync::api::{AdminReply, AdminRequest, RaftStatus};
 use dsync::net::{Network as _, TcpNetwork};
 use dsync::{CallOptions, Client, ClientConfig, Fault};
 use dsync_core::Code;
+use dsync_core::node::Role;
 use rand::Rng as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::Broken;
 use crate::assembly::CannotStart;
+use crate::dev::Ports;
 use crate::telemetry::Recent;
 use crate::{dev, exit};
 
-/// Nodes of the cluster.
+/// Nodes of a cluster.
 pub(super) const NODES: usize = 3;
 /// Ports below those that the system gives to outgoing connections.
 const PORTS: std::ops::Range<u16> = 21_000..32_000;
@@ -29,37 +31,46 @@ const ELECTED_WITHIN: Duration = Duration::from_secs(15);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The nodes, by number.
+/// The nodes of one role, by number.
 #[derive(Debug)]
 pub(super) struct Cluster {
+    role: Role,
     live: Vec<Option<LiveNode>>,
     asked: Vec<Client>,
-    ports: Vec<u16>,
+    ports: Ports,
     data: PathBuf,
     recent: Recent,
 }
 
-impl Cluster {
-    /// Starts them on free ports of this host.
-    pub(super) async fn start(data: &Path, recent: &Recent) -> Result<Self, Broken> {
-        let mut last = Broken::new("no free ports");
-        for _ in 0..TRIES {
-            let ports = free_ports().await?;
-            let asked = ports.iter().map(|port| client_of(&address(*port))).collect();
-            let mut cluster = Self {
-                live: (0..NODES).map(|_| None).collect(),
-                asked,
-                ports,
-                data: data.to_owned(),
-                recent: recent.clone(),
-            };
-            match cluster.start_all().await {
-                Ok(()) => return Ok(cluster),
-                Err(error) if error.exit == exit::UNAVAILABLE => last = Broken::new(error.what),
-                Err(error) => return Err(Broken::new(error.what)),
-            }
+/// Starts lock nodes and queue nodes on free ports of this host.
+pub(super) async fn start(data: &Path, recent: &Recent) -> Result<(Cluster, Cluster), Broken> {
+    let mut last = Broken::new("no free ports");
+    for _ in 0..TRIES {
+        let mut free = free_ports(2 * NODES).await?;
+        let ports = Ports { queue: free.split_off(NODES), lock: free };
+        let [mut locks, mut queues] = [Role::Lock, Role::Queue]
+            .map(|role| Cluster::new(role, ports.clone(), data, recent.clone()));
+        let started = async {
+            locks.start_all().await?;
+            queues.start_all().await
+        };
+        match started.await {
+            Ok(()) => return Ok((locks, queues)),
+            Err(error) if error.exit == exit::UNAVAILABLE => last = Broken::new(error.what),
+            Err(error) => return Err(Broken::new(error.what)),
         }
-        Err(last)
+    }
+    Err(last)
+}
+
+impl Cluster {
+    fn new(role: Role, ports: Ports, data: &Path, recent: Recent) -> Self {
+        let live = (0..NODES).map(|_| None).collect();
+        let mut cluster =
+            Self { role, live, asked: Vec::new(), ports, data: data.to_owned(), recent };
+        cluster.asked =
+            cluster.nodes().into_iter().map(|(_, address)| client_of(&address)).collect();
+        cluster
     }
 
     async fn start_all(&mut self) -> Result<(), CannotStart> {
@@ -71,7 +82,7 @@ impl Cluster {
 
     /// Starts one, on what it left on disk if it ran before.
     pub(super) async fn start_node(&mut self, number: usize) -> Result<(), CannotStart> {
-        let config = dev::lock_node(number, &self.ports, &self.data);
+        let config = dev::node(self.role, number, &self.ports, &self.data);
         let node = LiveNode::start(config, self.recent.clone()).await?;
         if let Some(place) = self.live.get_mut(number) {
             *place = Some(node);
@@ -94,7 +105,7 @@ impl Cluster {
 
     /// Names and addresses.
     pub(super) fn nodes(&self) -> Vec<(String, String)> {
-        let node = |number| dev::lock_node(number, &self.ports, &self.data);
+        let node = |number| dev::node(self.role, number, &self.ports, &self.data);
         (0..NODES).map(node).map(|node| (node.node_id, node.advertise)).collect()
     }
 
@@ -155,7 +166,7 @@ fn client_of(address: &str) -> Client {
     Client::new(config, Arc::new(TcpNetwork)).fail_fast()
 }
 
-async fn free_ports() -> Result<Vec<u16>, Broken> {
+async fn free_ports(count: usize) -> Result<Vec<u16>, Broken> {
     let mut ports = Vec::new();
     // Held until all are chosen, so that none is chosen twice.
     let mut held = Vec::new();
@@ -165,11 +176,11 @@ async fn free_ports() -> Result<Vec<u16>, Broken> {
             held.push(listener);
             ports.push(port);
         }
-        if ports.len() == NODES {
+        if ports.len() == count {
             return Ok(ports);
         }
     }
-    Err(Broken::new(format!("no {NODES} free ports from {} to {}", PORTS.start, PORTS.end)))
+    Err(Broken::new(format!("no {count} free ports from {} to {}", PORTS.start, PORTS.end)))
 }
 
 /// How a node ends.

@@ -38,6 +38,13 @@ impl<M: Machine> Engine<M> {
         membership.nodes().map(|(id, node)| (node.clone(), live(*id))).collect()
     }
 
+    /// Index that the newest snapshot covers, and index applied; 0 while there is none.
+    pub(super) fn covered(&self) -> (u64, u64) {
+        let raft = self.metrics();
+        let index = |id: Option<&LogId>| id.map_or(0, LogId::index);
+        (index(raft.snapshot.as_ref()), index(raft.last_applied.as_ref()))
+    }
+
     /// How the engine stands now; `initialized` when its log holds a membership.
     pub fn figures(&self, initialized: bool) -> Figures {
         let raft = self.metrics();

@@ -10,6 +10,7 @@
 //! - A wiped node comes back under a new raft id, so it never votes twice in one term.
 
 pub mod backup;
+mod compact;
 mod election;
 mod engine;
 mod figures;
@@ -32,6 +33,7 @@ pub mod status;
 mod transport;
 pub mod types;
 
+pub use compact::keep_short;
 pub use election::Elections;
 pub use engine::{Engine, Metrics, NotDone, Reached};
 pub use figures::Figures;

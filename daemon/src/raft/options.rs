@@ -8,6 +8,8 @@ use openraft::{Config, SnapshotPolicy};
 
 /// Largest command of one log entry, unless a role has larger ones.
 pub const COMMAND_MAX: usize = 128 * 1024;
+/// Bytes of a log in memory.
+const LOG_BYTES: usize = 64 << 20;
 /// Bytes of the entries of one append: together they stay below the peers' frame limit of 16 MiB.
 const APPEND_MAX: usize = 13 << 20;
 /// Entries of one append.
@@ -21,11 +23,13 @@ pub struct EngineOptions {
     pub snapshot_every: u64,
     /// Largest command of one entry.
     pub command_max: usize,
+    /// Bytes of the log in memory above which a snapshot is taken, whatever the entries.
+    pub log_bytes: usize,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { snapshot_every: 20_000, command_max: COMMAND_MAX }
+        Self { snapshot_every: 20_000, command_max: COMMAND_MAX, log_bytes: LOG_BYTES }
     }
 }
 

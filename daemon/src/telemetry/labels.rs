@@ -241,6 +241,28 @@ label! {
 }
 
 label! {
+    /// What became of jobs.
+    JobEvent {
+        /// Came into a queue.
+        Pushed = "pushed",
+        /// Were pushed again.
+        Duplicate = "duplicate",
+        /// Found the queue full.
+        Refused = "refused",
+        /// Were given to a consumer.
+        Delivered = "delivered",
+        /// Were done.
+        Acked = "acked",
+        /// Failed, or were given up, and not for the last time.
+        Returned = "returned",
+        /// Went to the dead letters by a consumer's word.
+        Dead = "dead",
+        /// Were lost to another before their consumer said what became of them.
+        Stale = "stale",
+    }
+}
+
+label! {
     /// What ended by itself.
     Expired {
         /// A session: no keep-alive came.

@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::labels::{ElectionReason, Expired, Outcome, Plane, RaftState, RequestKind};
+use super::labels::{ElectionReason, Expired, JobEvent, Outcome, Plane, RaftState, RequestKind};
 
 /// Shortest and longest latency told apart: 50 µs times 2^17 is 6.5 s.
 const BUCKETS: (f64, f64, u16) = (0.000_05, 2.0, 18);
@@ -52,6 +52,11 @@ struct ByExpired {
     what: Expired,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByJobEvent {
+    event: JobEvent,
+}
+
 /// Every metric of a node.
 ///
 /// # Limits
@@ -66,6 +71,7 @@ pub struct Metrics {
     elections: Family<ByReason, Counter>,
     expirations: Family<ByExpired, Counter>,
     fsync: Histogram,
+    jobs: Family<ByJobEvent, Counter>,
     /// Connections turned away for a limit or a bad greeting.
     pub refused_connections: Counter,
     /// Raft: the term.
@@ -84,6 +90,10 @@ pub struct Metrics {
     pub waiters: Level,
     /// Locks granted.
     pub grants: Counter,
+    /// Consumers that wait for a job.
+    pub consumers: Level,
+    /// 1 while Redis can be used.
+    pub redis_up: Level,
 }
 
 impl Metrics {
@@ -98,6 +108,7 @@ impl Metrics {
             elections: Family::default(),
             expirations: Family::default(),
             fsync: latency_histogram(),
+            jobs: Family::default(),
             refused_connections: Counter::default(),
             raft_term: Level::default(),
             raft_committed: Level::default(),
@@ -107,10 +118,13 @@ impl Metrics {
             locks: Level::default(),
             waiters: Level::default(),
             grants: Counter::default(),
+            consumers: Level::default(),
+            redis_up: Level::default(),
         };
         metrics.register_node();
         metrics.register_raft();
         metrics.register_locks();
+        metrics.register_queues();
         metrics.begin_at_zero();
         Arc::new(metrics)
     }
@@ -161,6 +175,13 @@ impl Metrics {
         registry.register("expirations", "What ended by itself", self.expirations.clone());
     }
 
+    fn register_queues(&mut self) {
+        let registry = self.registry.sub_registry_with_prefix("queue");
+        registry.register("jobs", "Jobs, by what became of them at this node", self.jobs.clone());
+        registry.register("consumers_waiting", "Consumers that wait here", self.consumers.clone());
+        registry.register("redis_up", "1 while Redis can be used", self.redis_up.clone());
+    }
+
     /// A series that is missing until its first event cannot be told from one that is gone.
     fn begin_at_zero(&self) {
         for plane in Plane::ALL {
@@ -168,6 +189,9 @@ impl Metrics {
         }
         for reason in ElectionReason::ALL {
             drop(self.elections.get_or_create(&ByReason { reason: *reason }));
+        }
+        for event in JobEvent::ALL {
+            drop(self.jobs.get_or_create(&ByJobEvent { event: *event }));
         }
         for what in Expired::ALL {
             drop(self.expirations.get_or_create(&ByExpired { what: *what }));
@@ -206,6 +230,12 @@ impl Metrics {
     /// Counts what ended by itself.
     pub fn expired(&self, what: Expired, count: u64) {
         self.expirations.get_or_create(&ByExpired { what }).inc_by(count);
+    }
+
+    /// Counts jobs by what became of them.
+    pub fn jobs(&self, event: JobEvent, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.jobs.get_or_create(&ByJobEvent { event }).inc_by(count);
     }
 
     /// Everything, in the `OpenMetrics` text format.
@@ -252,6 +282,9 @@ mod tests {
             "dsync_lock_waiters 0",
             "dsync_lock_grants_total 0",
             "dsync_lock_expirations_total{what=\"session\"} 0",
+            "dsync_queue_jobs_total{event=\"pushed\"} 0",
+            "dsync_queue_consumers_waiting 0",
+            "dsync_queue_redis_up 0",
         ] {
             assert!(line(&page, name).starts_with(name), "{name} in\n{page}");
         }
@@ -295,6 +328,6 @@ mod tests {
             }
         }
         let series = metrics.encode().unwrap().lines().filter(|l| !l.starts_with('#')).count();
-        assert!(series < 700, "{series}");
+        assert!(series < 1_000, "{series}");
     }
 }

@@ -13,7 +13,7 @@ mod recent;
 use std::sync::Arc;
 
 pub use http::{CannotListen, HttpServer};
-pub use labels::{ElectionReason, Expired, Outcome, Plane, RaftState, RequestKind};
+pub use labels::{ElectionReason, Expired, JobEvent, Outcome, Plane, RaftState, RequestKind};
 pub use logging::{CannotLog, init};
 pub use metrics::Metrics;
 pub use readiness::Readiness;

@@ -3,6 +3,7 @@
 mod clock;
 mod counting;
 mod crowd;
+pub mod golden;
 mod locks;
 mod raw;
 mod service;

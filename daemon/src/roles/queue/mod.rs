@@ -4,6 +4,7 @@ mod pops;
 mod raft;
 mod redis;
 mod serve;
+mod tally;
 mod waiting;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Commands and pops that wait, whatever the store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dsync_core::Fault;
@@ -8,7 +9,9 @@ use dsync_core::queue::{Command, Outcome, Popped};
 use tokio::time::Instant;
 
 use super::pops::{Pop, Pops, Store};
+use super::tally::tally;
 use super::waiting::Waiting;
+use crate::telemetry::Metrics;
 
 /// Carries out what clients ask, with the store below.
 #[derive(Debug, Clone)]
@@ -16,11 +19,17 @@ pub(super) struct Desk<S> {
     pub(super) store: S,
     pub(super) waiting: Waiting,
     pops: Pops,
+    metrics: Arc<Metrics>,
 }
 
 impl<S: Store> Desk<S> {
-    pub(super) fn new(store: S, waiting: Waiting) -> Self {
-        Self { store, waiting, pops: Pops::default() }
+    pub(super) fn new(store: S, waiting: Waiting, metrics: Arc<Metrics>) -> Self {
+        Self { store, waiting, pops: Pops::default(), metrics }
+    }
+
+    /// Counts a command that was carried out.
+    pub(super) fn tally(&self, command: &Command, outcome: &Outcome) {
+        tally(&self.metrics, command, outcome);
     }
 
     /// Carries a command out. A pop waits up to `wait` for a job, and is answered by `until`.
@@ -41,13 +50,19 @@ impl<S: Store> Desk<S> {
             let done =
                 tokio::time::timeout_at(until, self.store.submit(queue.clone(), command.clone()));
             return match done.await {
-                Ok(done) => checked(done?),
+                Ok(done) => {
+                    let outcome = checked(done?)?;
+                    self.tally(command, &outcome);
+                    Ok(outcome)
+                }
                 Err(_) => Err(Fault::unknown("the store did not confirm the command in time")),
             };
         };
         let pop = Pop { queue: queue.clone(), request: *request, command: command.clone() };
         let popped = self.pop(&pop, (Instant::now() + wait).min(until), until).await?;
-        Ok(Outcome::Popped(popped))
+        let outcome = Outcome::Popped(popped);
+        self.tally(command, &outcome);
+        Ok(outcome)
     }
 
     async fn pop(&self, pop: &Pop, wait_until: Instant, until: Instant) -> Result<Popped, Fault> {

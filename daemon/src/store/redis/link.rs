@@ -100,26 +100,9 @@ impl RedisLink {
     fn enter(&self, outcome: Result<Met, CannotConnect>) {
         let state = match outcome {
             Ok(met) => {
-                let server = &met.server;
-                let (major, minor, patch) = server.version;
-                tracing::info!(
-                    redis = %met.address,
-                    version = format!("{major}.{minor}.{patch}"),
-                    aof = server.aof,
-                    replicas = server.replicas,
-                    "connected to Redis"
-                );
-                for found in server.unsafe_settings() {
-                    tracing::warn!(redis = %met.address, "Redis is not safe for jobs: {found}");
-                }
-                if !server.aof {
-                    tracing::warn!(
-                        redis = %met.address,
-                        "Redis has no append-only file: jobs since its last snapshot are lost when \
-                         it is killed; CONFIG SET appendonly yes"
-                    );
-                }
-                let (server, durable) = (Mutex::new(server.clone()), tokio::sync::Mutex::new(None));
+                report(&met);
+                let server = Mutex::new(met.server.clone());
+                let durable = tokio::sync::Mutex::new(None);
                 State::Up(Arc::new(Up { met, server, durable, broken: CancellationToken::new() }))
             }
             Err(why) => {
@@ -315,19 +298,11 @@ impl RedisLink {
         let Durable { connection, broken } = self.durable(&up).await?;
         let (way, mut wire) = ((&*up, &broken), Wire::One(connection));
         let value = self.call(way, &mut wire, script, call).await?;
-        let wait = match wanted {
-            Durability::Fsync => {
-                let mut wait = redis::cmd("WAITAOF");
-                wait.arg(1).arg(0);
-                wait
-            }
-            _ => {
-                let mut wait = redis::cmd("WAIT");
-                wait.arg(1);
-                wait
-            }
-        };
-        let mut wait = wait;
+        let mut wait = redis::cmd(if wanted == Durability::Fsync { "WAITAOF" } else { "WAIT" });
+        wait.arg(1);
+        if wanted == Durability::Fsync {
+            wait.arg(0);
+        }
         wait.arg(u64::try_from(CONFIRM.as_millis()).unwrap_or(1_000));
         let confirmed = match self.send(way, &mut wire, &wait).await {
             Ok(Value::Int(count)) => count > 0,
@@ -364,5 +339,17 @@ impl RedisLink {
             let mut wire = up.met.wire.clone();
             drop(publish.query_async::<Value>(&mut wire).await);
         });
+    }
+}
+
+/// Tells what was met, and what may lose jobs there.
+fn report(met: &Met) {
+    let (server, redis) = (&met.server, &met.address);
+    let (major, minor, patch) = server.version;
+    let version = format!("{major}.{minor}.{patch}");
+    let (aof, replicas) = (server.aof, server.replicas);
+    tracing::info!(%redis, version, aof, replicas, "connected to Redis");
+    for found in server.warnings() {
+        tracing::warn!(%redis, "Redis may lose jobs: {found}");
     }
 }

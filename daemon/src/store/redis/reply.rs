@@ -4,6 +4,7 @@ use dsync_core::queue::redis::Reply;
 use redis::Value;
 
 /// What a script of ours answered.
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else comes from a script over RESP2")]
 pub(super) fn reply(value: Value) -> Reply {
     match value {
         Value::Int(number) => Reply::Int(number),
@@ -13,7 +14,6 @@ pub(super) fn reply(value: Value) -> Reply {
         Value::Array(items) | Value::Set(items) => {
             Reply::List(items.into_iter().map(reply).collect())
         }
-        // Nothing else comes from a script over RESP2.
         _ => Reply::Nil,
     }
 }

@@ -60,6 +60,19 @@ impl Server {
         found
     }
 
+    /// All that is wrong with it, what is not refused too.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found = self.unsafe_settings();
+        if !self.aof {
+            found.push(
+                "it has no append-only file: jobs since its last snapshot are lost when it is \
+                 killed; CONFIG SET appendonly yes"
+                    .to_owned(),
+            );
+        }
+        found
+    }
+
     /// It can say when a write is on its disk.
     pub fn has_waitaof(&self) -> bool {
         self.aof && self.version >= WAITAOF
@@ -95,5 +108,8 @@ mod tests {
         assert!(!server.master && !server.always);
         let found = server.unsafe_settings().join("; ");
         assert!(found.contains("5.0.3") && found.contains("allkeys-lru"), "{found}");
+        assert!(!found.contains("append-only"), "a warning, no reason to refuse");
+        let server = Server::read(info, None);
+        assert!(server.warnings().join("; ").contains("append-only"));
     }
 }

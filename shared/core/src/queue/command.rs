@@ -324,6 +324,19 @@ pub enum Query {
     },
 }
 
+impl Query {
+    /// The queue that is asked for, if it is one.
+    pub const fn queue(&self) -> Option<&Name> {
+        match self {
+            Self::Queues { .. } => None,
+            Self::Stats { queue }
+            | Self::Peek { queue, .. }
+            | Self::Job { queue, .. }
+            | Self::Audit { queue } => Some(queue),
+        }
+    }
+}
+
 /// What a read answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seen {

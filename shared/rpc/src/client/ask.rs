@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use dsync_core::queue::Command;
 use dsync_core::queue::partition_of;
-use dsync_core::queue::{Command, Query};
 
 use crate::api::{
     AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
@@ -179,13 +179,8 @@ impl Ask for QueueRequest {
     fn place(&self) -> Option<Place> {
         let queue = match self {
             Self::Do { queue, .. } => queue,
-            Self::Read(
-                Query::Stats { queue }
-                | Query::Peek { queue, .. }
-                | Query::Job { queue, .. }
-                | Query::Audit { queue },
-            ) => queue,
-            Self::Read(Query::Queues { .. }) | Self::Ring { .. } => return None,
+            Self::Read(query) => query.queue()?,
+            Self::Ring { queue } => queue.as_ref()?,
         };
         Some(Place::Queues(partition_of(queue)))
     }

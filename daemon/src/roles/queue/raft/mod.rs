@@ -3,6 +3,7 @@
 mod proposer;
 mod state;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dsync::api::{Answer, Durability, Head, QueueReply, QueueRequest, Ring, RingMember};
@@ -20,6 +21,7 @@ use super::pops::Store;
 use super::serve::Desk;
 use crate::raft::Engine;
 use crate::roles::leader::{LeaderCall, ToLeader, fault_of, read_fault};
+use crate::telemetry::Metrics;
 
 /// The queue service of a node whose store is Raft.
 #[derive(Debug, Clone)]
@@ -30,11 +32,11 @@ pub struct RaftQueues {
 
 impl RaftQueues {
     /// Starts the role on a running engine.
-    pub fn start(to_leader: ToLeader<QueueState>) -> Self {
+    pub fn start(to_leader: ToLeader<QueueState>, metrics: Arc<Metrics>) -> Self {
         let engine = to_leader.engine();
         let waiting = engine.peek(|state| state.waiting.clone());
         let proposer = Proposer::start(engine.clone(), to_leader.leadership());
-        Self { to_leader, desk: Desk::new(proposer, waiting) }
+        Self { to_leader, desk: Desk::new(proposer, waiting, metrics) }
     }
 
     /// The engine below.

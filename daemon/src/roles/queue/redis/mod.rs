@@ -26,6 +26,7 @@ use super::serve::Desk;
 use super::waiting::Waiting;
 use crate::forward::Forwarder;
 use crate::store::redis::{RedisLink, Script};
+use crate::telemetry::Metrics;
 
 /// So long before its caller gives up, at most, a request is answered.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -66,7 +67,7 @@ impl RedisQueues {
         link: RedisLink,
         me: Myself,
         forwarder: Arc<Forwarder>,
-        stopping: CancellationToken,
+        (stopping, metrics): (CancellationToken, Arc<Metrics>),
     ) -> Result<Self, String> {
         let Myself { node, incarnation, address } = me;
         let members = Members::join(link.clone(), Me { node, incarnation, address }).await?;
@@ -76,7 +77,7 @@ impl RedisQueues {
         let dispatch = Dispatch::new(link.clone(), waiting.clone(), Box::new(shared));
         tokio::spawn(hear_wakes(link.clone(), dispatch.clone()).in_current_span());
         Ok(Self {
-            desk: Desk::new(dispatch, waiting),
+            desk: Desk::new(dispatch, waiting, metrics),
             members,
             link,
             reads: Arc::new((Script::new(COMMANDS), Script::new(READS))),
@@ -171,7 +172,8 @@ impl RedisQueues {
             };
             let Err(fault) = &answer.result else { return answer };
             let harmless = fault.effect == Effect::None || todo.command.may_repeat();
-            if !fault.retryable || !harmless || Instant::now() + RETRY >= until {
+            let over = self.stopping.is_cancelled() || Instant::now() + RETRY >= until;
+            if !fault.retryable || !harmless || over {
                 return answer;
             }
             // The node in charge cannot: perhaps this one can.
@@ -223,6 +225,7 @@ impl RedisQueues {
                 done.unwrap_or_else(|_| Err(Fault::unknown("Redis did not confirm in time")));
             let checked = done.and_then(|(outcome, durability)| {
                 let outcome = super::serve::checked(outcome)?;
+                self.desk.tally(&todo.command, &outcome);
                 Ok(QueueReply::Outcome { outcome, durability })
             });
             return Some(checked);
@@ -255,13 +258,7 @@ impl RedisQueues {
 
     async fn read(&self, query: &Query) -> Result<QueueReply, Fault> {
         let (commands, reads) = &*self.reads;
-        let queue = match query {
-            Query::Queues { .. } => None,
-            Query::Stats { queue }
-            | Query::Peek { queue, .. }
-            | Query::Job { queue, .. }
-            | Query::Audit { queue } => Some(queue),
-        };
+        let queue = query.queue();
         if let Some(queue) = queue {
             // What is due by now is seen as done.
             self.link.run(commands, &encode(queue, &[], None)).await.map_err(seen_nothing)?;
