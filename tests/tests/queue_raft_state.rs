@@ -2,9 +2,7 @@
 //! backup.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stdout,
     reason = "a test fails by panicking, and tells what it measured"
 )]
 
@@ -157,10 +155,9 @@ impl Local {
     }
 
     async fn status(&self, at: usize) -> Option<RaftStatus> {
-        match self.ask(at, AdminRequest::RaftStatus).await? {
-            AdminReply::Raft(status) => Some(*status),
-            _ => None,
-        }
+        let reply = self.ask(at, AdminRequest::RaftStatus).await?;
+        let AdminReply::Raft(status) = reply else { return None };
+        Some(*status)
     }
 
     async fn leader(&self) -> usize {

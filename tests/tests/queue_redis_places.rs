@@ -1,7 +1,10 @@
 //! Where Redis is, and what becomes of it: Sentinel, Cluster, levels of durability, two servers that
 //! were taken for one, a server that forgot all.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "what a run measured belongs to its output")]
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and tells what it measured"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -58,7 +61,7 @@ fn hand(cluster: &Cluster, queue: &str) -> Hand {
 }
 
 fn hand_at(cluster: &Cluster, node: usize, queue: &str) -> Hand {
-    let listen = cluster.nodes.get(node).unwrap().listen.clone();
+    let listen = cluster.nodes[node].listen.clone();
     Hand::new(client_of(vec![listen], "hand"), queue)
 }
 
@@ -171,9 +174,9 @@ async fn a_redis_cluster_loses_a_master_and_gets_it_back() {
         async move { hand.take(LONG, NONE).await }
     }))
     .await;
-    shards.servers.get_mut(1).unwrap().kill9();
+    shards.servers[1].kill9();
     sleep(Duration::from_secs(4)).await;
-    shards.servers.get_mut(1).unwrap().restart().await;
+    shards.servers[1].restart().await;
     shards.wait().await;
     let begun = Instant::now();
     for (name, held) in names.iter().zip(held) {
@@ -215,8 +218,8 @@ async fn fsync_is_reached_with_always_and_refused_without() {
     let everysec = Redis::start(RedisPlan { args, ..RedisPlan::default() }).await;
     let cluster = start(1, at(&everysec)).await;
     let user = hand(&cluster, "q");
-    let done = push_safely(&user, "a", Durability::Memory).await;
-    assert_eq!(done, Ok((created(), Durability::Memory)));
+    let done = push_safely(&user, "a", Durability::Memory).await.unwrap();
+    assert_eq!(done.1, Durability::Memory);
     let fault = push_safely(&user, "b", Durability::Fsync).await.unwrap_err();
     assert_eq!(fault.code, Code::InvalidArgument);
     for word in ["durability fsync", "7.0.15", "appendfsync always", "7.2"] {
@@ -256,6 +259,45 @@ async fn what_is_safe_is_looked_at_anew() {
         .await;
 }
 
+/// A replica that is there and says nothing: who waits for it waits, and nobody else.
+#[tokio::test]
+async fn a_frozen_replica_holds_up_nobody_else() {
+    let redis = Redis::start(RedisPlan { append_only: true, ..RedisPlan::default() }).await;
+    let replica = Redis::start(replica_of(redis.port())).await;
+    let cluster = start(1, at(&redis)).await;
+    let user = hand(&cluster, "plain");
+    cluster
+        .wait_until("the replica to be in step", async || {
+            (replicas(redis.port()) == 1).then_some(())
+        })
+        .await;
+    let done = push_safely(&user, "a", Durability::Replica).await;
+    assert_eq!(done, Ok((created(), Durability::Replica)));
+    replica.stop();
+    let safely = (0..8).map(|number| {
+        let user = hand(&cluster, &format!("safe-{number}"));
+        tokio::spawn(async move { push_safely(&user, "a", Durability::Replica).await })
+    });
+    let safely: Vec<_> = safely.collect();
+    for number in 0..40 {
+        let begun = Instant::now();
+        user.create([job(&number.to_string(), "")]).await;
+        let taken = user.take(LONG, NONE).await;
+        assert_eq!(user.ack(vec![taken.receipt]).await, [Settled::Done]);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{number}: {:?}", begun.elapsed());
+        sleep(Duration::from_millis(200)).await;
+    }
+    for done in join_all(safely).await {
+        match done.unwrap() {
+            Ok((_, reached)) => assert_eq!(reached, Durability::Fsync, "and no more is said"),
+            Err(fault) => assert!(fault.retryable, "{fault:?}"),
+        }
+    }
+    let log = cluster.nodes.first().unwrap().logged();
+    assert!(!log.contains("broke"), "the node's connection goes on:\n{log}");
+    replica.cont();
+}
+
 /// One node of two points at another Redis: each says so, and no job goes to the wrong one.
 #[tokio::test]
 async fn two_stores_are_told_apart() {
@@ -267,22 +309,21 @@ async fn two_stores_are_told_apart() {
     cluster.spawn_all().await;
     wait_for_ring(&cluster, 1).await;
     for (node, other) in [(0, 1), (1, 0)] {
-        let target = cluster.nodes.get(node).unwrap().name.clone();
-        let listen = cluster.nodes.get(node).unwrap().listen.clone();
+        let (target, listen) = (&cluster.nodes[node].name, cluster.nodes[node].listen.clone());
         let problems = cluster
             .wait_until("the node to say so", async || {
-                let info = info(&client_of(vec![listen.clone()], "info"), &target).await?;
+                let info = info(&client_of(vec![listen.clone()], "info"), target).await?;
                 (!info.problems.is_empty()).then_some(info)
             })
             .await;
         let said = problems.problems.join("; ");
-        let other = cluster.nodes.get(other).unwrap();
+        let other = &cluster.nodes[other];
         assert!(said.contains(&other.name) && said.contains("another store"), "{said}");
         let ours = problems.cluster.unwrap().to_string();
         let theirs = info(&client_of(vec![other.listen.clone()], "info"), &other.name).await;
         let theirs = theirs.unwrap().cluster.unwrap().to_string();
         assert!(said.contains(&ours) && said.contains(&theirs), "{said}");
-        assert!(cluster.nodes.get(node).unwrap().logged().contains("another store"));
+        assert!(cluster.nodes[node].logged().contains("another store"));
     }
     for number in 0..20 {
         let (one, two) = (hand_at(&cluster, 0, &format!("q-{number}")), hand_at(&cluster, 1, "x"));
@@ -310,10 +351,9 @@ async fn info(client: &dsync::Client, node: &str) -> Option<dsync::api::NodeInfo
     use dsync::api::{AdminReply, AdminRequest};
     let options =
         dsync::CallOptions { target: Some(node.to_owned()), ..dsync::CallOptions::default() };
-    match client.admin(AdminRequest::NodeInfo, options).await.ok()?.result.ok()? {
-        AdminReply::Node(info) => Some(*info),
-        other => panic!("answered {other:?}"),
-    }
+    let answer = client.admin(AdminRequest::NodeInfo, options).await.ok()?.result.ok()?;
+    let AdminReply::Node(info) = answer else { panic!("answered {answer:?}") };
+    Some(*info)
 }
 
 /// Prototype: every replica of the scaled service had the same id and knew no other.

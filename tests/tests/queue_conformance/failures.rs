@@ -41,6 +41,21 @@ pub(crate) async fn nacked_with_a_pause(place: &Place) {
     assert_eq!(one.stats().await.totals.failed, 3);
 }
 
+/// Four dead letters, and a job that lives.
+async fn bury(hand: &Hand) {
+    for name in ["a", "b", "c", "d"] {
+        hand.create([NewJob { max_attempts: 1, ..job(name, name) }]).await;
+        let taken = hand.take(LONG, NONE).await;
+        assert_eq!(hand.nack(&taken.receipt, None, name).await, Settled::Dead);
+    }
+    hand.create([job("live", "")]).await;
+    assert_eq!(hand.ids(State::Dead).await, ["a", "b", "c", "d"]);
+}
+
+fn some(ids: &[&str]) -> Vec<JobId> {
+    ids.iter().map(|id| JobId::parse(id).unwrap()).collect()
+}
+
 /// Prototype: a message that could not be handled was lost, or came back for ever.
 pub(crate) async fn dead_after_the_last_attempt(place: &Place) {
     let [one, two, three] = place.hands();
@@ -54,7 +69,14 @@ pub(crate) async fn dead_after_the_last_attempt(place: &Place) {
     let dead = three.show("nacked").await.unwrap();
     assert_eq!((dead.state, dead.cause.as_deref()), (State::Dead, Some("failed 2 times")));
     assert_eq!(dead.errors, ["one", "two"]);
+    let pushed = three.push([job("nacked", "")]).await;
+    assert_eq!(pushed, [Pushed::Duplicate { state: State::Dead }], "the id is taken");
+    let stats = one.stats().await;
+    assert_eq!((stats.dead, stats.totals.died, stats.totals.failed), (1, 1, 2), "once");
+}
 
+pub(crate) async fn dead_after_the_last_lease(place: &Place) {
+    let [one, two, _] = place.hands();
     let lease = Duration::from_millis(300);
     one.create([NewJob { max_attempts: 2, ..job("forgotten", "") }]).await;
     one.take(lease, NONE).await;
@@ -68,17 +90,15 @@ pub(crate) async fn dead_after_the_last_attempt(place: &Place) {
     assert_eq!(dead.cause.as_deref(), Some("failed 2 times"));
     assert_eq!(dead.errors, ["the lease of tester ran out"; 2]);
     assert!(one.pop(9, LONG, NONE).await.is_empty());
-    let pushed = one.push([job("nacked", "")]).await;
-    assert_eq!(pushed, [Pushed::Duplicate { state: State::Dead }], "the id is taken");
     let stats = one.stats().await;
-    assert_eq!((stats.dead, stats.totals.died, stats.totals.expired), (2, 2, 2), "each once");
+    assert_eq!((stats.dead, stats.totals.died, stats.totals.expired), (1, 1, 2), "once");
 }
 
 async fn reject(hand: &Hand, receipt: Receipt) -> Vec<Settled> {
     hand.settle(Command::Reject { receipts: vec![receipt], error: "never".to_owned() }).await
 }
 
-pub(crate) async fn rejected_and_expired(place: &Place) {
+pub(crate) async fn rejected(place: &Place) {
     let [one, two, three] = place.hands();
     one.create([job("bad", "")]).await;
     let bad = one.take(LONG, NONE).await.receipt;
@@ -90,7 +110,10 @@ pub(crate) async fn rejected_and_expired(place: &Place) {
     assert_eq!(reject(&three, bad).await, [Settled::Dead], "as before");
     let dead = three.show("bad").await.unwrap();
     assert_eq!((dead.cause.as_deref(), dead.errors), (Some("rejected"), vec!["never".to_owned()]));
+}
 
+pub(crate) async fn expired_in_its_time(place: &Place) {
+    let [one, two, three] = place.hands();
     let ttl = |id| NewJob { ttl_ms: 500, ..job(id, "") };
     one.create([ttl("held")]).await;
     let held = one.take(LONG, NONE).await.receipt;
@@ -107,17 +130,9 @@ pub(crate) async fn rejected_and_expired(place: &Place) {
     assert_eq!(one.nack(&held, Some(0), "late").await, Settled::Dead);
 }
 
-pub(crate) async fn dead_letters_are_kept_moved_and_purged(place: &Place) {
+pub(crate) async fn dead_letters_are_moved(place: &Place) {
     let [one, two, three] = place.hands();
-    let names = ["a", "b", "c", "d"];
-    for name in names {
-        one.create([NewJob { max_attempts: 1, ..job(name, name) }]).await;
-        let taken = one.take(LONG, NONE).await;
-        assert_eq!(one.nack(&taken.receipt, None, name).await, Settled::Dead);
-    }
-    assert_eq!(two.ids(State::Dead).await, names);
-    one.create([job("live", "")]).await;
-    let some = |ids: &[&str]| ids.iter().map(|id| JobId::parse(id).unwrap()).collect();
+    bury(&one).await;
     let redrive = Command::Redrive { ids: some(&["c", "c", "nobody", "live"]), max: 10 };
     assert_eq!(two.moved(redrive).await, 1);
     assert_eq!(three.ids(State::Ready).await, ["live", "c"], "at the tail");
@@ -126,11 +141,19 @@ pub(crate) async fn dead_letters_are_kept_moved_and_purged(place: &Place) {
     assert_eq!(ids(&taken), ["live", "c", "a"]);
     assert!(taken.iter().all(|job| job.attempt == 1 && job.last_error.is_none()), "{taken:?}");
     assert_eq!(taken[1].payload, b"c");
-    let purge = Command::PurgeDead { ids: some(&["d", "c"]), max: 10 };
-    assert_eq!(one.moved(purge).await, 1, "what is not dead is not touched");
-    assert_eq!(one.ids(State::Dead).await, ["b"]);
-    assert_eq!(one.push([job("d", "")]).await, [Pushed::Created], "its id is free");
-    assert_eq!(one.moved(Command::PurgeDead { ids: Vec::new(), max: 10 }).await, 1);
     let totals = three.stats().await.totals;
-    assert_eq!((totals.died, totals.redriven, totals.purged), (4, 2, 2));
+    assert_eq!((totals.died, totals.redriven), (4, 2));
+}
+
+pub(crate) async fn dead_letters_are_purged(place: &Place) {
+    let [one, two, three] = place.hands();
+    bury(&one).await;
+    let purge = Command::PurgeDead { ids: some(&["d", "live"]), max: 10 };
+    assert_eq!(two.moved(purge).await, 1, "what is not dead is not touched");
+    assert_eq!(one.ids(State::Dead).await, ["a", "b", "c"]);
+    assert_eq!(one.push([job("d", "")]).await, [Pushed::Created], "its id is free");
+    assert_eq!(three.moved(Command::PurgeDead { ids: Vec::new(), max: 1 }).await, 1);
+    assert_eq!(one.ids(State::Dead).await, ["b", "c"], "the oldest went");
+    assert_eq!(three.moved(Command::PurgeDead { ids: Vec::new(), max: 10 }).await, 2);
+    assert_eq!(one.stats().await.totals.purged, 4);
 }

@@ -30,12 +30,16 @@ pub(crate) async fn one_id_is_one_job(place: &Place) {
     assert_eq!(hands[1].ack(vec![taken.receipt]).await, [Settled::Done], "as before");
     let stats = hands[0].stats().await;
     assert_eq!((stats.totals.pushed, stats.totals.duplicates, stats.totals.acked), (2, 6, 1));
+}
 
-    hands[0].limit(Limits { dedup_ms: 400, ..Limits::default() }).await;
-    let b = hands[0].take(LONG, NONE).await;
-    assert_eq!(hands[0].ack(vec![b.receipt]).await, [Settled::Done]);
+pub(crate) async fn an_id_is_free_after_the_window(place: &Place) {
+    let [one, two, _] = place.hands();
+    one.limit(Limits { dedup_ms: 400, ..Limits::default() }).await;
+    one.create([job("a", "")]).await;
+    let taken = one.take(LONG, NONE).await;
+    assert_eq!(one.ack(vec![taken.receipt]).await, [Settled::Done]);
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!(hands[1].push([job("b", "")]).await, [Pushed::Created], "the window is over");
+    assert_eq!(two.push([job("a", "")]).await, [Pushed::Created]);
 }
 
 /// Prototype: two equal messages could not be told apart, and an ack took whatever was at the head.

@@ -49,7 +49,7 @@ pub(crate) async fn a_repeated_pop_gives_the_same_jobs(place: &Place) {
     assert_eq!(ids(&hands[2].pop(9, LONG, NONE).await), ["d"], "another request, another job");
 }
 
-pub(crate) async fn given_back_and_released(place: &Place) {
+pub(crate) async fn given_back(place: &Place) {
     let [one, two, three] = place.hands();
     one.create(["a", "b", "c"].map(|id| job(id, ""))).await;
     let taken = one.popped(Hand::pop_command(1, 2, LONG, false), NONE).await.jobs;
@@ -58,11 +58,17 @@ pub(crate) async fn given_back_and_released(place: &Place) {
     assert_eq!(three.ids(State::Ready).await, ["a", "b", "c"], "in its old order");
     assert_eq!(three.show("a").await.map(|job| job.attempts), Some(0), "not counted");
     assert_eq!(two.ack(receipts(&taken)).await, [Settled::Stale; 2]);
-
     let pop = || Hand::pop_command(2, 1, LONG, false);
     let taken = one.popped(pop(), NONE).await.jobs;
     two.popped(pop(), NONE).await;
     assert_eq!(two.moved(Command::GiveBack { request: 2 }).await, 0, "it was asked for again");
+    assert_eq!(three.ack(receipts(&taken)).await, [Settled::Done]);
+}
+
+pub(crate) async fn released_is_not_counted(place: &Place) {
+    let [one, two, three] = place.hands();
+    one.create([job("a", ""), job("b", "")]).await;
+    let taken = one.pop(1, LONG, NONE).await;
     let receipts = receipts(&taken);
     assert_eq!(ids(&taken), ["a"]);
     let release = || Command::Release { receipts: receipts.clone() };

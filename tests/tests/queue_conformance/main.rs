@@ -44,15 +44,16 @@ macro_rules! suite {
 }
 
 suite! {
-    ids: one_id_is_one_job equal_payloads_are_two_jobs all_bytes_and_sizes;
+    ids: one_id_is_one_job an_id_is_free_after_the_window equal_payloads_are_two_jobs all_bytes_and_sizes;
     order: priorities_and_then_first_in_first_out a_thousand_at_once delays_are_never_early;
     leases: a_dead_consumers_job_comes_back a_repeated_pop_gives_the_same_jobs
-        given_back_and_released extended_in_time acknowledged_as_it_is_taken;
-    failures: nacked_with_a_pause dead_after_the_last_attempt rejected_and_expired
-        dead_letters_are_kept_moved_and_purged;
+        given_back released_is_not_counted extended_in_time acknowledged_as_it_is_taken;
+    failures: nacked_with_a_pause dead_after_the_last_attempt dead_after_the_last_lease rejected
+        expired_in_its_time dead_letters_are_moved dead_letters_are_purged;
     control: paused_and_resumed purged a_node_less limits_are_kept;
-    limits: a_full_queue rate_and_jobs_in_flight;
+    limits: a_full_queue_refuses a_full_queue_drops_the_oldest rate_and_jobs_in_flight a_rate_and_many_who_wait;
     waiting: a_push_at_another_node_wakes first_come_first_served
         who_goes_away_takes_nothing_along;
-    views: looks_show_what_is_there an_unknown_queue_is_empty;
+    views: looks_show_what_is_there counts_follow_a_job queues_are_listed_by_name
+        an_unknown_queue_is_empty;
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dsync_core::name::Name;
@@ -29,13 +30,23 @@ struct Line {
 
 #[derive(Debug, Default)]
 struct Place {
-    woken: bool,
+    woken: Option<Why>,
     notify: Arc<Notify>,
 }
 
+/// Why a place was woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Jobs are there, and as many were woken.
+    Jobs,
+    /// A limit may allow a job by now. Only one is woken, and sees when it may be the next one's
+    /// turn if it stays; so if it leaves, the next one looks.
+    Time,
+}
+
 impl Place {
-    fn wake(&mut self) {
-        self.woken = true;
+    fn wake(&mut self, why: Why) {
+        self.woken.get_or_insert(why);
         self.notify.notify_one();
     }
 }
@@ -50,21 +61,22 @@ impl Waiting {
         let place = Place::default();
         let notify = Arc::clone(&place.notify);
         line.places.insert(number, place);
-        Turn { waiting: self.clone(), queue: queue.clone(), number, notify }
+        let by_time = AtomicBool::new(false);
+        Turn { waiting: self.clone(), queue: queue.clone(), number, notify, by_time }
     }
 
     /// So many jobs of the queue may be taken: the first in line try.
     pub(crate) fn wake(&self, queue: &Name, jobs: usize) {
         let mut lines = self.lines.lock();
         if let Some(line) = lines.get_mut(queue) {
-            line.places.values_mut().take(jobs).for_each(Place::wake);
+            line.places.values_mut().take(jobs).for_each(|place| place.wake(Why::Jobs));
         }
     }
 
     /// Everyone tries: what the queues hold is not known any more.
     pub(crate) fn wake_all(&self) {
         for line in self.lines.lock().values_mut() {
-            line.places.values_mut().for_each(Place::wake);
+            line.places.values_mut().for_each(|place| place.wake(Why::Jobs));
         }
     }
 
@@ -86,7 +98,7 @@ impl Waiting {
                 && line.alarm == Some(at)
             {
                 line.alarm = None;
-                line.places.values_mut().take(1).for_each(Place::wake);
+                line.places.values_mut().take(1).for_each(|place| place.wake(Why::Time));
             }
         });
     }
@@ -109,6 +121,8 @@ pub(super) struct Turn {
     queue: Name,
     number: u64,
     notify: Arc<Notify>,
+    /// The last wake that was used up was one of time.
+    by_time: AtomicBool,
 }
 
 impl Turn {
@@ -128,7 +142,11 @@ impl Turn {
     fn use_up(&self) -> bool {
         let mut lines = self.waiting.lines.lock();
         let place = lines.get_mut(&self.queue).and_then(|line| line.places.get_mut(&self.number));
-        place.is_some_and(|place| std::mem::take(&mut place.woken))
+        let woken = place.and_then(|place| place.woken.take());
+        if let Some(why) = woken {
+            self.by_time.store(why == Why::Time, Ordering::Relaxed);
+        }
+        woken.is_some()
     }
 }
 
@@ -136,9 +154,12 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut lines = self.waiting.lines.lock();
         let Some(line) = lines.get_mut(&self.queue) else { return };
-        let unused = line.places.remove(&self.number).is_some_and(|place| place.woken);
-        if unused && let Some(next) = line.places.values_mut().find(|place| !place.woken) {
-            next.wake();
+        let unused = line.places.remove(&self.number).and_then(|place| place.woken);
+        let by_time = self.by_time.load(Ordering::Relaxed).then_some(Why::Time);
+        if let Some(why) = unused.or(by_time)
+            && let Some(next) = line.places.values_mut().find(|place| place.woken.is_none())
+        {
+            next.wake(why);
         }
         if line.places.is_empty() {
             lines.remove(&self.queue);
@@ -199,5 +220,21 @@ mod tests {
         first.woken().await;
         assert_eq!(begun.elapsed(), Duration::from_secs(1));
         assert!(second.woken().now_or_never().is_none());
+    }
+
+    /// Whoever stays looks again by itself; when it leaves, with a job or without, another must.
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_that_was_used_is_handed_on() {
+        let waiting = Waiting::default();
+        let (first, second) = (waiting.join(&queue()), waiting.join(&queue()));
+        let third = waiting.join(&queue());
+        waiting.wake_in(&queue(), Duration::from_secs(1));
+        first.woken().await;
+        drop(first);
+        assert!(second.woken().now_or_never().is_some());
+        waiting.wake(&queue(), 1);
+        assert!(second.woken().now_or_never().is_some(), "jobs are there");
+        drop(second);
+        assert!(third.woken().now_or_never().is_none(), "and as many were woken");
     }
 }

@@ -47,13 +47,23 @@ enum State {
     Down(CannotConnect),
 }
 
+/// A connection, and what is cancelled when it is of no more use.
+type Way<'a> = (&'a Up, &'a CancellationToken);
+
 /// A connection in use.
 struct Up {
     met: Met,
     /// What the server said of itself last.
     server: Mutex<Server>,
-    /// The connection for writes whose safety is waited for: WAIT holds up what comes after it.
-    durable: tokio::sync::Mutex<Option<MultiplexedConnection>>,
+    /// The connection for writes whose safety is waited for: WAIT holds up what comes after it. A
+    /// replica that says nothing costs this one only.
+    durable: tokio::sync::Mutex<Option<Durable>>,
+    broken: CancellationToken,
+}
+
+#[derive(Clone)]
+struct Durable {
+    connection: MultiplexedConnection,
     broken: CancellationToken,
 }
 
@@ -198,12 +208,12 @@ impl RedisLink {
     pub async fn run(&self, script: &Script, call: &Call) -> Result<Reply, Fault> {
         let up = self.up()?;
         let mut wire = up.met.wire.clone();
-        self.call(&up, &mut wire, script, call).await.map(reply)
+        self.call((&up, &up.broken), &mut wire, script, call).await.map(reply)
     }
 
     async fn call(
         &self,
-        up: &Up,
+        up: Way<'_>,
         wire: &mut Wire,
         script: &Script,
         call: &Call,
@@ -219,11 +229,20 @@ impl RedisLink {
     }
 
     /// Sends a command; with a failure comes whether the server has forgotten the script.
-    async fn send(&self, up: &Up, wire: &mut Wire, command: &Cmd) -> Result<Value, (Fault, bool)> {
+    async fn send(
+        &self,
+        (up, broken): Way<'_>,
+        wire: &mut Wire,
+        command: &Cmd,
+    ) -> Result<Value, (Fault, bool)> {
         command.query_async::<Value>(wire).await.map_err(|error| {
             let judged = judge(&up.met.address, &error);
             if judged.broken {
-                up.broken.cancel();
+                broken.cancel();
+                // What the server itself says holds for all connections to it.
+                if error.code().is_some() {
+                    up.broken.cancel();
+                }
             }
             (judged.fault, judged.no_script)
         })
@@ -276,15 +295,16 @@ impl RedisLink {
         wanted: Durability,
     ) -> Result<(Reply, Durability), Fault> {
         let up = self.up()?;
-        let mut wire = Wire::One(self.durable(&up).await?);
-        let value = self.call(&up, &mut wire, script, call).await?;
+        let Durable { connection, broken } = self.durable(&up).await?;
+        let (way, mut wire) = ((&*up, &broken), Wire::One(connection));
+        let value = self.call(way, &mut wire, script, call).await?;
         let mut wait = redis::cmd(if wanted == Durability::Fsync { "WAITAOF" } else { "WAIT" });
         wait.arg(1);
         if wanted == Durability::Fsync {
             wait.arg(0);
         }
         wait.arg(u64::try_from(CONFIRM.as_millis()).unwrap_or(1_000));
-        let confirmed = match self.send(&up, &mut wire, &wait).await {
+        let confirmed = match self.send(way, &mut wire, &wait).await {
             Ok(Value::Int(count)) => count > 0,
             Ok(Value::Array(counts)) => matches!(counts.first(), Some(Value::Int(1..))),
             // It is written; how safe that is, is not known.
@@ -293,10 +313,10 @@ impl RedisLink {
         Ok((reply(value), if confirmed { wanted } else { self.plain() }))
     }
 
-    async fn durable(&self, up: &Up) -> Result<MultiplexedConnection, Fault> {
+    async fn durable(&self, up: &Up) -> Result<Durable, Fault> {
         let mut open = up.durable.lock().await;
-        if let Some(connection) = &*open {
-            return Ok(connection.clone());
+        if let Some(durable) = open.as_ref().filter(|durable| !durable.broken.is_cancelled()) {
+            return Ok(durable.clone());
         }
         let not_now = |why| match why {
             CannotConnect::NotNow(fault) => fault,
@@ -305,8 +325,9 @@ impl RedisLink {
         let (client, address) = connect::client(&self.shared.redis).await.map_err(not_now)?;
         let connection =
             connect::one(&client, &address, ANSWER + CONFIRM).await.map_err(not_now)?;
-        *open = Some(connection.clone());
-        Ok(connection)
+        let durable = Durable { connection, broken: CancellationToken::new() };
+        *open = Some(durable.clone());
+        Ok(durable)
     }
 
     /// Tells all nodes that a queue may be worth a look. Nothing rests on its arrival.
