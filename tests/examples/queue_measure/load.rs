@@ -65,10 +65,11 @@ pub(crate) async fn call(
     let request = QueueRequest::Do { queue: queue.clone(), command, wait_ms, durability: None };
     let timeout = Duration::from_secs(10) + wait;
     let options = CallOptions { timeout, ..CallOptions::default() };
-    match client.queue(request, options).await?.result? {
-        QueueReply::Outcome { outcome, .. } => Ok(outcome),
-        other => panic!("a command was answered by {other:?}"),
-    }
+    let reply = client.queue(request, options).await?.result?;
+    let QueueReply::Outcome { outcome, .. } = reply else {
+        panic!("a command was answered by {reply:?}")
+    };
+    Ok(outcome)
 }
 
 /// Pushes jobs, all of them new.

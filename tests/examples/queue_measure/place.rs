@@ -45,7 +45,9 @@ impl Place {
                 let args = ["--appendonly", "yes", "--appendfsync", "everysec"];
                 let args = args.map(str::to_owned).to_vec();
                 let redis = Redis::start(RedisPlan { args, ..RedisPlan::default() }).await;
-                lines += &format!("REDIS_HOST=127.0.0.1\nREDIS_PORT={}\n", redis.port());
+                lines.push_str("REDIS_HOST=127.0.0.1\nREDIS_PORT=");
+                lines.push_str(&redis.port().to_string());
+                lines.push('\n');
                 Some(redis)
             }
         };
@@ -54,7 +56,9 @@ impl Place {
         cluster.spawn_all().await;
         let place = Self { cluster, redis };
         match store {
-            Store::Raft => drop(place.cluster.wait_for_leader().await),
+            Store::Raft => {
+                place.cluster.wait_for_leader().await;
+            }
             Store::Redis => {
                 place.wait_for_ring().await;
                 tokio::time::sleep(SETTLED).await;

@@ -15,12 +15,14 @@ pub struct Random {
     /// Of deliveries, in the order in which they were made.
     pub receipts: Vec<Receipt>,
     serial: u64,
+    /// Of the last pop.
+    request: u128,
 }
 
 impl Random {
     /// The commands of a seed.
     pub fn new(seed: u64) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed), receipts: Vec::new(), serial: 0 }
+        Self { rng: StdRng::seed_from_u64(seed), receipts: Vec::new(), serial: 0, request: 0 }
     }
 
     /// True so many times of a hundred.
@@ -93,8 +95,8 @@ impl Random {
                 let ids = self.some_ids();
                 Command::PurgeDead { ids, max: self.one(&[1, 2, 1_000]) }
             }
-            96..=97 => Command::Limit { limits: self.limits() },
-            98 => Command::GiveBack { request: u128::from(self.below(40)) },
+            96 => Command::Limit { limits: self.limits() },
+            97..=98 => Command::GiveBack { request: self.some_request(70) },
             _ => self.broken(),
         }
     }
@@ -134,13 +136,19 @@ impl Random {
     }
 
     fn pop(&mut self) -> Command {
+        self.request = self.some_request(20);
         Command::Pop {
-            request: u128::from(self.below(40)),
+            request: self.request,
             max: self.one(&[1, 1, 2, 3, 10]),
             lease_ms: self.one(&[100, 100, 800, 5_000]),
             ack: self.chance(10),
             consumer: Name::parse("consumer", self.one(&["w", "worker 2", "ü"])).expect("a name"),
         }
+    }
+
+    /// The last one, so many times of a hundred, or any.
+    fn some_request(&mut self, percent: u32) -> u128 {
+        if self.chance(percent) { self.request } else { u128::from(self.below(40)) }
     }
 
     /// Late ones, the same one twice, and such as never were.
