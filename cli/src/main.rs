@@ -4,7 +4,6 @@
 mod app;
 #[expect(clippy::doc_markdown, reason = "doc comments are help texts, where backticks would show")]
 mod args;
-mod base64;
 mod child;
 #[expect(
     clippy::wildcard_enum_match_arm,

@@ -230,13 +230,8 @@ impl Ground {
         if let Some(cluster) = identity.cluster() {
             transport.set_cluster(cluster);
         }
-        let forwarder = Arc::new(Forwarder::new(
-            Arc::clone(&host.net),
-            hailer.clone(),
-            config.node_id.clone(),
-            config.advertise.clone(),
-            Arc::clone(&nodes),
-        ));
+        let (net, known) = (Arc::clone(&host.net), Arc::clone(&nodes));
+        let forwarder = Arc::new(Forwarder::new(net, hailer.clone(), &config, known));
         let identity = Arc::new(Mutex::new(identity));
         Ok(Self { config, nodes, hailer, forwarder, identity, transport, log, snapshots })
     }
@@ -379,13 +374,8 @@ async fn start_on_redis(
     let store = redis.in_words();
     let nodes = Nodes::new();
     let hailer = Hailer::new(&config.node_id);
-    let forwarder = Arc::new(Forwarder::new(
-        Arc::clone(&host.net),
-        hailer.clone(),
-        config.node_id.clone(),
-        config.advertise.clone(),
-        Arc::clone(&nodes),
-    ));
+    let (net, known) = (Arc::clone(&host.net), Arc::clone(&nodes));
+    let forwarder = Arc::new(Forwarder::new(net, hailer.clone(), &config, known));
     let link =
         RedisLink::open(redis, host.seed, stop.child_token()).await.map_err(CannotStart::config)?;
     let me = queue::Myself {

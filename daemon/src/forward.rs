@@ -11,6 +11,7 @@ use dsync::api::{
 use dsync::net::Net;
 use dsync::preamble::Plane;
 use dsync::{CallError, NodeConnection};
+use dsync_core::config::NodeConfig;
 use dsync_core::{Code, Fault};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -86,8 +87,9 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// Hands on in the name of the node `identity`, which others reach at `address`.
-    pub fn new(net: Net, hailer: Hailer, node: String, address: String, nodes: Arc<Nodes>) -> Self {
+    /// Hands on in the name of the node of that configuration.
+    pub fn new(net: Net, hailer: Hailer, config: &NodeConfig, nodes: Arc<Nodes>) -> Self {
+        let (node, address) = (config.node_id.clone(), config.advertise.clone());
         Self { net, hailer, node, address, nodes, connections: Mutex::new(HashMap::new()) }
     }
 

@@ -1,19 +1,17 @@
 //! `dsctl queue work` and the client library's consumer: leases that are kept, graceful ends.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dsync::queue::{Consumer, ConsumerOptions, Failure, Job, Producer, QueueError, Status};
 use dsync_core::node::Role;
-use dsync_tests::process::node::{send, shell_code};
-use dsync_tests::process::{Cluster, Plan, dsctl};
+use dsync_tests::process::node::send;
+use dsync_tests::process::{Background, Cluster, Plan};
 use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 async fn start() -> Cluster {
     Cluster::start_plan(Plan { role: Some(Role::Queue), ..Plan::default() }).await
@@ -28,33 +26,9 @@ async fn stats(cluster: &Cluster) -> Value {
     cluster.dsctl(&["queue", "stats", "q", "-o", "json"]).await.ok()
 }
 
-/// A `queue work` in the background, killed if the test ends early.
-struct Background(Child);
-
-impl Background {
-    fn start(cluster: &Cluster, options: &[&str], child: &[&str]) -> Self {
-        let arguments = [&["queue", "work", "q"], options, &["--"], child].concat();
-        let mut command = dsctl::command(&cluster.endpoints(), &arguments);
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    async fn code(&mut self) -> i32 {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return shell_code(status);
-            }
-            assert!(Instant::now() < deadline, "`queue work` still runs");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
+fn background(cluster: &Cluster, options: &[&str], child: &[&str]) -> Background {
+    let arguments = [&["queue", "work", "q"], options, &["--"], child].concat();
+    Background::start(&cluster.endpoints(), &arguments)
 }
 
 /// The process id that a command wrote.
@@ -127,21 +101,21 @@ async fn the_first_signal_lets_commands_end_and_the_second_ends_them() {
     let file = cluster.folder().join("pid");
     let path = file.to_str().unwrap();
     let child = ["sh", "-c", "echo $$ > \"$0\"; sleep 2", path];
-    let mut work = Background::start(&cluster, &[], &child);
+    let mut work = background(&cluster, &[], &child);
     pid_in(&cluster, &file).await;
-    send(work.0.id(), Signal::TERM);
+    send(work.id(), Signal::TERM);
     assert_eq!(work.code().await, 0);
     let left = stats(&cluster).await;
     assert_eq!((&left["ready"], &left["totals"]["acked"]), (&1.into(), &1.into()), "{left:#}");
 
     std::fs::remove_file(&file).unwrap();
     let child = ["sh", "-c", "echo $$ > \"$0\"; sleep 600; true", path];
-    let mut work = Background::start(&cluster, &[], &child);
+    let mut work = background(&cluster, &[], &child);
     let pid = pid_in(&cluster, &file).await;
-    send(work.0.id(), Signal::INT);
+    send(work.id(), Signal::INT);
     sleep(Duration::from_millis(300)).await;
     assert!(test_kill_process(pid).is_ok(), "the first signal ends no command");
-    send(work.0.id(), Signal::INT);
+    send(work.id(), Signal::INT);
     assert_eq!(work.code().await, 130);
     gone(&cluster, pid).await;
     let peeked = cluster.dsctl(&["queue", "peek", "q", "-o", "json"]).await.ok();
@@ -155,11 +129,11 @@ async fn a_lost_lease_ends_the_command() {
     let file = cluster.folder().join("pid");
     let child =
         ["sh", "-c", "trap '' TERM; echo $$ > \"$0\"; sleep 600; true", file.to_str().unwrap()];
-    let mut work = Background::start(&cluster, &["--lease", "2s"], &child);
+    let mut work = background(&cluster, &["--lease", "2s"], &child);
     let pid = pid_in(&cluster, &file).await;
     cluster.dsctl(&["queue", "purge", "q", "--confirm", "q"]).await.expect(0);
     gone(&cluster, pid).await;
-    send(work.0.id(), Signal::TERM);
+    send(work.id(), Signal::TERM);
     assert_eq!(work.code().await, 0);
 }
 

@@ -1,17 +1,13 @@
 //! `dsctl lock run`: the child's exit code, the signals, and what happens when the lock is lost.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use dsync::api::{LockReply, LockRequest};
 use dsync_core::lock::{Command, Lookup, Outcome, Policy, Request};
 use dsync_tests::load::holdings;
-use dsync_tests::process::node::{send, shell_code};
-use dsync_tests::process::{Cluster, Run, dsctl};
+use dsync_tests::process::node::send;
+use dsync_tests::process::{Background, Cluster, Run, dsctl};
 use rustix::process::Signal;
-use tokio::time::{Instant, sleep};
 
 async fn lock_run(cluster: &Cluster, options: &[&str], child: &[&str]) -> Run {
     let arguments = [&["lock", "run", "a"], options, &["--"], child].concat();
@@ -97,33 +93,9 @@ async fn two_runs_of_one_lock_never_overlap() {
     assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "8");
 }
 
-/// A `lock run` in the background, killed with its child's group if the test ends early.
-struct Background(Child);
-
-impl Background {
-    fn start(cluster: &Cluster, options: &[&str], child: &[&str]) -> Self {
-        let arguments = [&["lock", "run", "a"], options, &["--"], child].concat();
-        let mut command = dsctl::command(&cluster.endpoints(), &arguments);
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    async fn code(&mut self) -> i32 {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return shell_code(status);
-            }
-            assert!(Instant::now() < deadline, "`dsctl lock run` still runs after a minute");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
+fn background(cluster: &Cluster, options: &[&str], child: &[&str]) -> Background {
+    let arguments = [&["lock", "run", "a"], options, &["--"], child].concat();
+    Background::start(&cluster.endpoints(), &arguments)
 }
 
 /// Waits until the child has written its process id there.
@@ -150,9 +122,9 @@ async fn a_signal_reaches_the_child_and_frees_the_lock() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let file = cluster.folder().join(format!("pid-{code}"));
         let child = ["sh", "-c", SLEEPER, "child", file.to_str().unwrap()];
-        let mut run = Background::start(&cluster, &[], &child);
+        let mut run = background(&cluster, &[], &child);
         let pid = child_pid(&cluster, &file).await;
-        send(run.0.id(), signal);
+        send(run.id(), signal);
         assert_eq!(run.code().await, code);
         assert!(!is_alive(pid), "the child outlived {signal:?}");
         cluster.dsctl(&["lock", "acquire", "a", "--no-wait", "--owner", "x"]).await.expect(0);
@@ -165,9 +137,9 @@ async fn a_killed_dsctl_takes_its_child_along() {
     let cluster = Cluster::start(1).await;
     let file = cluster.folder().join("pid");
     let child = ["sh", "-c", SLEEPER, "child", file.to_str().unwrap()];
-    let mut run = Background::start(&cluster, &["--ttl", "3s"], &child);
+    let mut run = background(&cluster, &["--ttl", "3s"], &child);
     let pid = child_pid(&cluster, &file).await;
-    send(run.0.id(), Signal::KILL);
+    send(run.id(), Signal::KILL);
     assert_eq!(run.code().await, 137);
     cluster.wait_until("the child to die", async || (!is_alive(pid)).then_some(())).await;
 }
@@ -177,18 +149,18 @@ async fn a_paused_holder_loses_the_lock_its_token_and_then_its_child() {
     let cluster = Cluster::start(3).await;
     let file = cluster.folder().join("pid");
     let child = ["sh", "-c", SLEEPER, "child", file.to_str().unwrap()];
-    let mut run = Background::start(&cluster, &["--ttl", "3s"], &child);
+    let mut run = background(&cluster, &["--ttl", "3s"], &child);
     let pid = child_pid(&cluster, &file).await;
     let show = cluster.dsctl(&["lock", "show", "a", "-o", "json"]).await.ok();
     let old = show["holders"][0]["token"].as_str().unwrap().to_owned();
-    send(run.0.id(), Signal::STOP);
+    send(run.id(), Signal::STOP);
     // The lease runs out and the lock goes on; the paused one's token is worth nothing now.
     let next = ["lock", "acquire", "a", "--owner", "next", "--wait", "60s", "-o", "json"];
     let next = cluster.dsctl(&next).await.ok();
     let number = |text: &str| text.parse::<u64>().unwrap();
     assert!(number(next["token"].as_str().unwrap()) > number(&old));
     cluster.dsctl(&["lock", "validate", "a", "--token", &old]).await.expect(73);
-    send(run.0.id(), Signal::CONT);
+    send(run.id(), Signal::CONT);
     assert_eq!(run.code().await, 80);
     assert!(!is_alive(pid), "the child outlived the lock");
 }
@@ -198,7 +170,7 @@ async fn without_a_quorum_the_child_is_dead_before_the_lock_can_go_on() {
     let mut cluster = Cluster::start(3).await;
     let file = cluster.folder().join("pid");
     let child = ["sh", "-c", SLEEPER, "child", file.to_str().unwrap()];
-    let mut run = Background::start(&cluster, &["--ttl", "3s"], &child);
+    let mut run = background(&cluster, &["--ttl", "3s"], &child);
     let pid = child_pid(&cluster, &file).await;
     cluster.kill_all();
     assert_eq!(run.code().await, 80);
@@ -216,7 +188,7 @@ async fn a_lock_taken_by_force_ends_the_child_before_the_next_grant() {
     // The child does not end when asked to.
     let script = format!("trap '' TERM; {}", SLEEPER.replace("exec ", ""));
     let child = ["sh", "-c", &script, "child", file.to_str().unwrap()];
-    let mut run = Background::start(&cluster, &["--ttl", "1h"], &child);
+    let mut run = background(&cluster, &["--ttl", "1h"], &child);
     let pid = child_pid(&cluster, &file).await;
     let show = cluster.dsctl(&["lock", "show", "a", "-o", "json"]).await.ok();
     let token = show["holders"][0]["token"].as_str().unwrap();
@@ -236,7 +208,7 @@ async fn what_the_child_started_does_not_outlive_the_lock_either() {
     let deaf = format!("trap '' TERM; {SLEEPER}");
     let script = "sh -c \"$1\" grandchild \"$2\" & wait";
     let child = ["sh", "-c", script, "child", &deaf, file.to_str().unwrap()];
-    let mut run = Background::start(&cluster, &["--ttl", "1h"], &child);
+    let mut run = background(&cluster, &["--ttl", "1h"], &child);
     let pid = child_pid(&cluster, &file).await;
     let show = cluster.dsctl(&["lock", "show", "a", "-o", "json"]).await.ok();
     let token = show["holders"][0]["token"].as_str().unwrap();
@@ -254,7 +226,7 @@ async fn an_older_request_gets_the_lock_only_after_the_child_is_dead() {
     let file = cluster.folder().join("pid");
     let script = format!("trap '' TERM; {}", SLEEPER.replace("exec ", ""));
     let child = ["sh", "-c", &script, "child", file.to_str().unwrap()];
-    let mut run = Background::start(&cluster, &["--ttl", "1h"], &child);
+    let mut run = background(&cluster, &["--ttl", "1h"], &child);
     let pid = child_pid(&cluster, &file).await;
     let mut ask = holdings::acquire("a", "older", 60_000);
     let Command::Acquire { policy, .. } = &mut ask else { unreachable!("an acquire") };

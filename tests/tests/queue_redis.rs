@@ -4,14 +4,17 @@
 
 use std::time::Duration;
 
+use dsync::NodeConnection;
+use dsync::api::{Head, QueueReply, QueueRequest};
+use dsync::preamble::Plane;
 use dsync_core::name::Name;
 use dsync_core::node::Role;
 use dsync_core::queue::{Backoff, Command, JobId, NewJob, Outcome, Pushed};
-use dsync_core::{Code, Fault};
-use dsync_tests::jobs::{Load, Mix, command, dead_ids, ring};
-use dsync_tests::process::cluster::client_of;
+use dsync_core::{Code, Effect, Fault};
+use dsync_tests::jobs::{Load, Mix, command, wait_for_ring};
 use dsync_tests::process::redis::{Redis, RedisPlan};
 use dsync_tests::process::{Cluster, Plan};
+use dsync_tests::wire::{hail, net};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
@@ -36,29 +39,8 @@ fn prepare(redis: &Redis, size: usize, more: &str) -> Cluster {
     Cluster::prepare(Plan { role: Some(Role::Queue), size, lines, ..Plan::default() })
 }
 
-async fn wait_for_ring(cluster: &Cluster, size: usize) {
-    for node in &cluster.nodes {
-        if node.pid().is_none() {
-            continue;
-        }
-        let client = client_of(vec![node.listen.clone()], "ring");
-        cluster
-            .wait_until("the ring", async || {
-                let ring = ring(&client).await?;
-                let live = ring.members.iter().filter(|one| one.live && one.partitions > 0).count();
-                (live == size).then_some(())
-            })
-            .await;
-    }
-}
-
 async fn judge(cluster: &Cluster, load: Load, faults: bool) {
-    let client = cluster.client("judge");
-    let journal = load.finish(&client, &queue(), Duration::from_secs(60)).await;
-    let found = journal.judge(&dead_ids(&client, &queue()).await, faults);
-    println!("{found:?}");
-    assert!(found.broken.is_empty(), "{:#?}", found.broken);
-    assert!(found.pushed > 0 && found.acked > 0);
+    println!("{:?}", load.judge(&cluster.client("judge"), &queue(), faults).await);
 }
 
 fn mix(jobs: u64, rough: bool, pause_ms: u64) -> Mix {
@@ -244,4 +226,38 @@ async fn three_nodes_become_six_and_three_again() {
     }
     wait_for_ring(&cluster, 3).await;
     judge(&cluster, load, false).await;
+}
+
+/// Whether it is in charge of the queue or hands the pop on, and whoever is in charge after it.
+#[tokio::test]
+async fn a_node_that_stops_lets_waiting_consumers_go() {
+    let redis = Redis::start(safe()).await;
+    let mut cluster = start(&redis, 3).await;
+    for at in 0..2 {
+        let waiting = tokio::spawn(wait_at(cluster.node(at).listen.clone()));
+        // By then the pop waits at the node, or where that one handed it on to.
+        sleep(Duration::from_millis(500)).await;
+        cluster.node(at).signal(Signal::TERM);
+        let fault = waiting.await.unwrap().unwrap_err();
+        assert!(fault.message.contains("stopping"), "{at}: {fault:?}");
+        assert_eq!(fault.effect, Effect::None);
+        assert_eq!(cluster.node(at).exit_code(Duration::from_secs(10)).await, 0);
+    }
+}
+
+/// Waits for a job at that node alone, on a connection of its own.
+async fn wait_at(address: String) -> Result<QueueReply, Fault> {
+    let hail = hail(Plane::Client);
+    let limit = Duration::from_secs(30);
+    let node = NodeConnection::open(&net(), &address, &hail, limit).await.unwrap();
+    let command = Command::Pop {
+        request: 7,
+        max: 1,
+        lease_ms: 30_000,
+        ack: false,
+        consumer: Name::parse("consumer", "c").unwrap(),
+    };
+    let (queue, durability) = (queue(), None);
+    let request = QueueRequest::Do { queue, command, wait_ms: 15_000, durability };
+    node.queue(Head { request_id: 7, ..Head::default() }, request, limit).await.unwrap().result
 }

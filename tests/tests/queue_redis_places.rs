@@ -16,7 +16,7 @@ use dsync_core::Code;
 use dsync_core::node::Role;
 use dsync_core::queue::{Command, Outcome, Pushed, Settled, State};
 use dsync_tests::jobs::hand::{ids, job, receipts};
-use dsync_tests::jobs::{Hand, ring};
+use dsync_tests::jobs::{Hand, ring, wait_for_ring};
 use dsync_tests::process::cluster::client_of;
 use dsync_tests::process::redis_sets::{Shards, Watched, replica_of, replicas};
 use dsync_tests::process::{Cluster, Plan, Redis, RedisPlan};
@@ -41,19 +41,6 @@ async fn start(size: usize, lines: String) -> Cluster {
     cluster.spawn_all().await;
     wait_for_ring(&cluster, size).await;
     cluster
-}
-
-async fn wait_for_ring(cluster: &Cluster, size: usize) {
-    for node in cluster.nodes.iter().filter(|node| node.pid().is_some()) {
-        let client = client_of(vec![node.listen.clone()], "ring");
-        cluster
-            .wait_until("the ring", async || {
-                let ring = ring(&client).await?;
-                let live = ring.members.iter().filter(|one| one.live && one.partitions > 0).count();
-                (live == size).then_some(())
-            })
-            .await;
-    }
 }
 
 fn hand(cluster: &Cluster, queue: &str) -> Hand {

@@ -29,12 +29,9 @@ pub(crate) enum Bench {
     Queue(BenchQueue),
 }
 
-/// Arguments of `bench queue`.
-#[derive(Debug, Args)]
-pub(crate) struct BenchQueue {
-    /// Clients at the same time
-    #[arg(long, short = 'c', value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) clients: u32,
+/// What every measurement has.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct BenchRun {
     /// How long to measure
     #[arg(long, short = 'd', value_name = "DURATION", default_value = "10s", value_parser = parse::positive)]
     pub(crate) duration: Duration,
@@ -44,6 +41,16 @@ pub(crate) struct BenchQueue {
     /// Connections that the clients share
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) connections: u32,
+}
+
+/// Arguments of `bench queue`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchQueue {
+    /// Clients at the same time
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) clients: u32,
+    #[command(flatten)]
+    pub(crate) run: BenchRun,
     /// Bytes of each payload
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=524_288))]
     pub(crate) size: u32,
@@ -61,15 +68,8 @@ pub(crate) struct BenchLock {
     /// Clients at the same time
     #[arg(long, short = 'c', value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) clients: u32,
-    /// How long to measure
-    #[arg(long, short = 'd', value_name = "DURATION", default_value = "10s", value_parser = parse::positive)]
-    pub(crate) duration: Duration,
-    /// How long to warm up before
-    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = parse::duration)]
-    pub(crate) warmup: Duration,
-    /// Connections that the clients share
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub(crate) connections: u32,
+    #[command(flatten)]
+    pub(crate) run: BenchRun,
     /// All clients want the same lock
     #[arg(long, conflicts_with = "sessions")]
     pub(crate) contended: bool,

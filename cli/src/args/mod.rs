@@ -14,7 +14,7 @@ mod raft;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bench::{Bench, BenchLock, BenchQueue, Slo};
+pub(crate) use bench::{Bench, BenchLock, BenchQueue, BenchRun, Slo};
 pub(crate) use cluster::{Cluster, Goal, Wait};
 pub(crate) use context::{Context, ContextAdd};
 pub(crate) use global::{Color, Format, Global};

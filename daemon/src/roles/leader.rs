@@ -108,8 +108,7 @@ impl<M: Machine> ToLeader<M> {
     /// # Cancel safety
     /// A request that was proposed is carried out all the same.
     pub async fn call<C: LeaderCall>(&self, call: &C, until: Instant) -> Answer<C::Reply> {
-        let left = until.saturating_duration_since(Instant::now());
-        let until = until - MARGIN.min(left / 2);
+        let until = answer_by(until);
         if !call.is_long_poll() {
             return self.serve(call, until).await;
         }
@@ -209,6 +208,12 @@ impl<M: Machine> ToLeader<M> {
     }
 }
 
+/// When a request is answered whose caller waits until then: in time for the way back.
+pub fn answer_by(until: Instant) -> Instant {
+    let left = until.saturating_duration_since(Instant::now());
+    until - MARGIN.min(left / 2)
+}
+
 /// What is answered for a proposal that was not carried out, or may not have been.
 pub fn fault_of(error: NotDone) -> Fault {
     match error {
@@ -231,7 +236,8 @@ pub fn read_fault(error: NotDone) -> Fault {
     Fault { effect: Effect::None, ..fault_of(error) }
 }
 
-fn stopping() -> Fault {
+/// What is answered by a node that stops.
+pub fn stopping() -> Fault {
     Fault::unavailable("this node is stopping")
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dsync::Client;
 use dsync_core::node::Role;
-use dsync_tests::jobs::ring;
+use dsync_tests::jobs::wait_for_ring;
 use dsync_tests::process::cluster::client_of;
 use dsync_tests::process::node::Node;
 use dsync_tests::process::stats::Usage;
@@ -60,23 +60,11 @@ impl Place {
                 place.cluster.wait_for_leader().await;
             }
             Store::Redis => {
-                place.wait_for_ring().await;
+                wait_for_ring(&place.cluster, place.cluster.nodes.len()).await;
                 tokio::time::sleep(SETTLED).await;
             }
         }
         place
-    }
-
-    async fn wait_for_ring(&self) {
-        for at in 0..self.cluster.nodes.len() {
-            let client = self.client(at, "ring");
-            let all = async || {
-                let ring = ring(&client).await?;
-                let live = ring.members.iter().filter(|one| one.live && one.partitions > 0).count();
-                (live == self.cluster.nodes.len()).then_some(())
-            };
-            self.cluster.wait_until("the ring", all).await;
-        }
     }
 
     /// A client with connections of its own that begins at the node of that place, and knows all.
@@ -85,13 +73,6 @@ impl Place {
         let by = at % all.len();
         all.rotate_left(by);
         client_of(all, "bench")
-    }
-
-    /// A client that knows the node of that place alone.
-    pub(crate) fn client(&self, at: usize, name: &str) -> Client {
-        let at = at % self.cluster.nodes.len();
-        let node = self.cluster.nodes.get(at).expect("a node of that place");
-        client_of(vec![node.listen.clone()], name)
     }
 
     /// What each node has used so far.

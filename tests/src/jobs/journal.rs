@@ -9,6 +9,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+/// The store's clock goes in whole milliseconds: what is over by it may lack up to one by a finer
+/// clock.
+const TICK: Duration = Duration::from_millis(1);
+
 /// A delivery as its consumer saw it.
 #[derive(Debug, Clone)]
 struct Delivered {
@@ -106,15 +110,16 @@ impl Journal {
         if job.max_attempts > 0 && attempt > job.max_attempts {
             self.broke(format!("Q6: {id} was delivered {attempt} times of {}", job.max_attempts));
         }
-        if job.not_before.is_some_and(|at| now < at) {
-            self.broke(format!("Q7: {id} was delivered too early"));
+        let early = job.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        if early >= TICK {
+            self.broke(format!("Q7: {id} was delivered {early:?} too early"));
         }
         if !job.acked.is_empty() {
             self.broke(format!("Q5: {id} was delivered after it was acknowledged"));
         }
         // The same delivery may be told twice: a pop's answer that was lost and asked for again.
         if !job.delivered.iter().any(|one| one.token == token) {
-            let leased_until = sent + lease;
+            let leased_until = sent + lease.saturating_sub(TICK);
             let one = Delivered { token, attempt, received: now, leased_until, settled: None };
             job.delivered.push(one);
         }
@@ -134,7 +139,7 @@ impl Journal {
     pub fn extended(&self, id: &str, token: u64, until: Instant) {
         if let Some(job) = self.jobs.lock().get_mut(id) {
             for one in job.delivered.iter_mut().filter(|one| one.token == token) {
-                one.leased_until = one.leased_until.max(until);
+                one.leased_until = one.leased_until.max(until - TICK);
             }
         }
     }

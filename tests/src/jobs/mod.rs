@@ -6,4 +6,4 @@ mod work;
 
 pub use hand::Hand;
 pub use journal::{Findings, Journal};
-pub use work::{Load, Mix, command, dead_ids, drain, ring, stats};
+pub use work::{Load, Mix, command, dead_ids, drain, ring, stats, wait_for_ring};

@@ -18,7 +18,9 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::journal::Journal;
+use super::journal::{Findings, Journal};
+use crate::process::Cluster;
+use crate::process::cluster::client_of;
 
 /// Lease of every pop.
 const LEASE: Duration = Duration::from_secs(3);
@@ -89,6 +91,17 @@ impl Load {
             consumer.await.expect("a consumer ends");
         }
         self.journal
+    }
+}
+
+impl Load {
+    /// [Finishes](Self::finish) within a minute, and ends the test if a promise was broken.
+    pub async fn judge(self, client: &Client, queue: &Name, faults: bool) -> Findings {
+        let journal = self.finish(client, queue, Duration::from_secs(60)).await;
+        let found = journal.judge(&dead_ids(client, queue).await, faults);
+        assert!(found.broken.is_empty(), "{:#?}", found.broken);
+        assert!(found.pushed > 0 && found.acked > 0, "{found:?}");
+        found
     }
 }
 
@@ -332,5 +345,18 @@ pub async fn ring(client: &Client) -> Option<Ring> {
     match client.queue(QueueRequest::Ring { queue: None }, options).await.ok()?.result.ok()? {
         QueueReply::Ring(ring) => Some(ring),
         _ => None,
+    }
+}
+
+/// Waits until every node that runs sees so many in the ring.
+pub async fn wait_for_ring(cluster: &Cluster, size: usize) {
+    for node in cluster.nodes.iter().filter(|node| node.pid().is_some()) {
+        let client = client_of(vec![node.listen.clone()], "ring");
+        let all = async || {
+            let ring = ring(&client).await?;
+            let live = ring.members.iter().filter(|one| one.live && one.partitions > 0).count();
+            (live == size).then_some(())
+        };
+        cluster.wait_until("the ring", all).await;
     }
 }

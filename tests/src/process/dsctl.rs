@@ -1,10 +1,11 @@
 //! `dsctl` as a user or a script runs it.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
 
 use super::binaries;
 use super::node::shell_code;
@@ -92,4 +93,42 @@ pub async fn run_command(mut command: Command) -> Run {
         .expect("the blocking task ends")
         .expect("dsctl can be started");
     Run::new(&arguments, &output)
+}
+
+/// A `dsctl` in the background, killed if the test ends early.
+#[derive(Debug)]
+pub struct Background(Child);
+
+impl Background {
+    /// Starts it; what it prints is lost.
+    pub fn start(endpoints: &str, arguments: &[&str]) -> Self {
+        let mut command = command(endpoints, arguments);
+        let started = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Self(started.expect("dsctl can be started"))
+    }
+
+    /// Process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Waits for its end, at most a minute, and gives the exit code as a shell shows it.
+    pub async fn code(&mut self) -> i32 {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.0.try_wait().expect("a child can be waited for") {
+                return shell_code(status);
+            }
+            assert!(Instant::now() < deadline, "dsctl still runs after a minute");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // One that has ended already is as good.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }

@@ -4,6 +4,7 @@ pub mod binaries;
 pub mod clock;
 pub mod cluster;
 pub mod dsctl;
+pub mod local;
 pub mod node;
 pub mod panics;
 pub mod ports;
@@ -14,7 +15,7 @@ pub mod shape;
 pub mod stats;
 
 pub use cluster::{Cluster, Leader, Plan};
-pub use dsctl::Run;
+pub use dsctl::{Background, Run};
 pub use redis::{Redis, RedisPlan};
 
 /// The machine's own network.

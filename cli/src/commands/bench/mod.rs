@@ -5,6 +5,7 @@ mod queue;
 mod sessions;
 pub(crate) mod tally;
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use dsync::api::{LockReply, LockRequest};
@@ -13,20 +14,21 @@ use dsync_core::lock::{Command, Outcome, Request, RequestKey, SessionId};
 use dsync_core::name::Name;
 use dsync_core::{Code, Fault};
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use crate::args::{Bench, BenchLock, Slo};
+use crate::args::{Bench, BenchLock, BenchRun, Slo};
 use crate::connect;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::lease::signals::Signals;
 use crate::lease::take::interrupted;
-use crate::output::{human, views};
+use crate::output::{human, progress, views};
 
 use super::Ctx;
 use super::ctx::random_id;
 
-use self::tally::Report;
+use self::tally::{Report, Tally};
 
 /// Sessions opened or closed at the same time.
 const TOGETHER: usize = 256;
@@ -48,6 +50,51 @@ pub(super) async fn run(verb: Bench, ctx: &Ctx) -> Result<Exit> {
         ctx.out.note(&format!("missed: {one}"));
     }
     Ok(if missed.is_empty() { Exit::Done } else { Exit::Findings })
+}
+
+/// The time of a measurement.
+struct Measured {
+    run: BenchRun,
+    /// What ends between these two counts.
+    from: Instant,
+    until: Instant,
+    /// Longest wait for the last answers.
+    grace: Duration,
+}
+
+impl Measured {
+    /// Runs the clients until all are done, the time is over, or a signal comes; shows how many
+    /// operations of that name were counted. Gives how many clients had no answer when all was over,
+    /// and how long it was measured.
+    async fn drive(
+        &self,
+        mut loops: FuturesUnordered<impl Future<Output = ()>>,
+        (what, tally): (&str, &RefCell<Tally>),
+        ctx: &Ctx,
+        signals: &mut Signals,
+    ) -> (usize, Duration) {
+        let BenchRun { warmup, duration, .. } = self.run;
+        let bar = progress::time(&ctx.out, warmup + duration, "measuring".to_owned());
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        let left = loop {
+            tokio::select! {
+                done = loops.next() => if done.is_none() { break 0 },
+                now = tick.tick() => {
+                    let gone = (now + warmup).saturating_duration_since(self.from);
+                    bar.set_position(human::millis(gone));
+                    let tally = tally.borrow();
+                    let (done, errors) = (tally.operations(), tally.errors());
+                    bar.set_message(format!("{done} {what}, {errors} errors"));
+                }
+                () = tokio::time::sleep_until(self.until + self.grace) => break loops.len(),
+                _ = signals.next_ending() => break 0,
+            }
+        };
+        drop(loops);
+        let elapsed = Instant::now().min(self.until).saturating_duration_since(self.from);
+        bar.finish_and_clear();
+        (left, elapsed)
+    }
 }
 
 /// The limits that were not met, in words.
@@ -179,7 +226,7 @@ async fn open_all(
     bar: &indicatif::ProgressBar,
     signals: &mut Signals,
 ) -> Result<Vec<Worker>> {
-    let clients = spread(args.connections, ctx);
+    let clients = spread(args.run.connections, ctx);
     let owner = ctx.settings.owner(None)?;
     let timeout = ctx.settings.timeout;
     let opening = (0..count).map(|at| {

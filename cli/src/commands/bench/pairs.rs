@@ -8,7 +8,6 @@ use dsync::api::{LockReply, LockRequest};
 use dsync_core::lock::{Command, Grant, Lookup, Mode, Outcome, Policy, RequestKey, Want};
 use dsync_core::name::Name;
 use dsync_core::{Code, Fault};
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
@@ -18,7 +17,7 @@ use crate::lease::signals::Signals;
 use crate::output::{human, progress};
 
 use super::tally::{Report, Tally};
-use super::{Ctx, FAREWELL, Worker, call, close_all, open_all};
+use super::{Ctx, FAREWELL, Measured, Worker, call, close_all, open_all};
 
 /// Longest wait of one long poll.
 const SLICE: Duration = Duration::from_secs(5);
@@ -43,46 +42,29 @@ pub(super) async fn run(args: &BenchLock, ctx: &Ctx) -> Result<Report> {
     let workers = open_all(args, args.clients, ctx, &opening, &mut signals).await?;
     opening.finish_and_clear();
 
-    let from = Instant::now() + args.warmup;
+    let from = Instant::now() + args.run.warmup;
     let plan = Rc::new(Plan {
         tally: RefCell::new(Tally::new()),
         owner: ctx.settings.owner(None)?,
         ttl: args.ttl,
         contended: args.contended,
         from,
-        until: from + args.duration,
+        until: from + args.run.duration,
     });
     let run_id = rand::random::<u32>();
-    let mut loops = FuturesUnordered::new();
+    let loops = FuturesUnordered::new();
     for (at, worker) in workers.iter().cloned().enumerate() {
         let number = if args.contended { 0 } else { at };
         let lock = Name::parse("lock", &format!("bench/{run_id:08x}/{number}"))?;
         loops.push(work(worker, lock, Rc::clone(&plan)));
     }
-    let bar = progress::time(&ctx.out, args.warmup + args.duration, "measuring".to_owned());
-    let mut tick = tokio::time::interval(Duration::from_millis(200));
-    loop {
-        tokio::select! {
-            done = loops.next() => if done.is_none() { break },
-            now = tick.tick() => {
-                bar.set_position(human::millis((now + args.warmup).saturating_duration_since(from)));
-                let tally = plan.tally.borrow();
-                bar.set_message(format!("{} pairs, {} errors", tally.operations(), tally.errors()));
-            }
-            () = tokio::time::sleep_until(plan.until + FAREWELL) => {
-                plan.give_up(loops.len());
-                break;
-            }
-            _ = signals.next_ending() => break,
-        }
-    }
-    drop(loops);
-    let elapsed = Instant::now().min(plan.until).saturating_duration_since(from);
-    bar.finish_and_clear();
+    let measured = Measured { run: args.run, from, until: plan.until, grace: FAREWELL };
+    let (left, elapsed) = measured.drive(loops, ("pairs", &plan.tally), ctx, &mut signals).await;
+    plan.give_up(left);
     close_all(workers, ctx, &mut signals).await;
     let what = if args.contended { "lock-contended" } else { "lock" };
     let tally = plan.tally.borrow();
-    Ok(tally.report(what, args.clients, args.connections, elapsed))
+    Ok(tally.report(what, args.clients, args.run.connections, elapsed))
 }
 
 impl Plan {

@@ -11,7 +11,6 @@ use dsync_core::queue::{
     Backoff, Command, DEFAULT_LEASE_MS, JobId, NewJob, Outcome, Pushed, Receipt, Settled,
 };
 use dsync_core::{Code, Fault};
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
@@ -19,10 +18,10 @@ use crate::args::BenchQueue;
 use crate::commands::ctx::random_id;
 use crate::error::{Failure, Result};
 use crate::lease::signals::Signals;
-use crate::output::{human, progress};
+use crate::output::human;
 
 use super::tally::{Report, Tally};
-use super::{Ctx, FAREWELL, spread};
+use super::{Ctx, FAREWELL, Measured, spread};
 
 /// Longest wait for a job that another client took first.
 const WAIT: Duration = Duration::from_secs(1);
@@ -43,7 +42,7 @@ struct Plan {
 /// Measures cycles.
 pub(super) async fn run(args: &BenchQueue, ctx: &Ctx) -> Result<Report> {
     let mut signals = Signals::ending()?;
-    let clients = spread(args.connections, ctx);
+    let clients = spread(args.run.connections, ctx);
     let queue = Name::parse("queue", &format!("bench/{:032x}", random_id()))?;
     let plan = Plan {
         tally: RefCell::new(Tally::new()),
@@ -60,35 +59,18 @@ pub(super) async fn run(args: &BenchQueue, ctx: &Ctx) -> Result<Report> {
     let Some(first) = clients.first() else { return Err(Failure::usage("no connections")) };
     plan.change(first, Command::Resume).await.map_err(Failure::from)?;
 
-    let from = Instant::now() + args.warmup;
-    let plan = Rc::new(Plan { from, until: from + args.duration, ..plan });
-    let mut loops: FuturesUnordered<_> = (0..args.clients)
+    let from = Instant::now() + args.run.warmup;
+    let plan = Rc::new(Plan { from, until: from + args.run.duration, ..plan });
+    let loops: FuturesUnordered<_> = (0..args.clients)
         .zip(clients.iter().cycle())
         .map(|(_, client)| work(client.clone(), Rc::clone(&plan)))
         .collect();
-    let bar = progress::time(&ctx.out, args.warmup + args.duration, "measuring".to_owned());
-    let mut tick = tokio::time::interval(Duration::from_millis(200));
-    loop {
-        tokio::select! {
-            done = loops.next() => if done.is_none() { break },
-            now = tick.tick() => {
-                bar.set_position(human::millis((now + args.warmup).saturating_duration_since(from)));
-                let tally = plan.tally.borrow();
-                bar.set_message(format!("{} jobs, {} errors", tally.operations(), tally.errors()));
-            }
-            () = tokio::time::sleep_until(plan.until + WAIT + FAREWELL) => {
-                plan.give_up(loops.len());
-                break;
-            }
-            _ = signals.next_ending() => break,
-        }
-    }
-    drop(loops);
-    let elapsed = Instant::now().min(plan.until).saturating_duration_since(from);
-    bar.finish_and_clear();
+    let measured = Measured { run: args.run, from, until: plan.until, grace: WAIT + FAREWELL };
+    let (left, elapsed) = measured.drive(loops, ("jobs", &plan.tally), ctx, &mut signals).await;
+    plan.give_up(left);
     clean_up(ctx, &plan, first).await;
     let tally = plan.tally.borrow();
-    Ok(tally.report("queue", args.clients, args.connections, elapsed))
+    Ok(tally.report("queue", args.clients, args.run.connections, elapsed))
 }
 
 /// Refuses what no node would take, before anything is measured.

@@ -27,7 +27,7 @@ pub(super) async fn run(args: &BenchLock, count: u32, ctx: &Ctx) -> Result<Repor
 
     let tally = Rc::new(RefCell::new(Tally::new()));
     let begun = Instant::now();
-    let until = begun + args.duration;
+    let until = begun + args.run.duration;
     let period = args.ttl / 3;
     let mut loops = FuturesUnordered::new();
     for (at, worker) in workers.iter().cloned().enumerate() {
@@ -36,7 +36,7 @@ pub(super) async fn run(args: &BenchLock, count: u32, ctx: &Ctx) -> Result<Repor
         let first = begun + period.mul_f64(f64::from(share) / f64::from(count.max(1)));
         loops.push(live(worker, first, period, until, Rc::clone(&tally)));
     }
-    let bar = progress::time(&ctx.out, args.duration, "holding sessions".to_owned());
+    let bar = progress::time(&ctx.out, args.run.duration, "holding sessions".to_owned());
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tokio::select! {
@@ -61,7 +61,7 @@ pub(super) async fn run(args: &BenchLock, count: u32, ctx: &Ctx) -> Result<Repor
     bar.finish_and_clear();
     close_all(workers, ctx, &mut signals).await;
     let tally = tally.borrow();
-    Ok(tally.report("sessions", count, args.connections, elapsed))
+    Ok(tally.report("sessions", count, args.run.connections, elapsed))
 }
 
 /// One session: a keep-alive per period.

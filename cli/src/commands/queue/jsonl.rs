@@ -1,5 +1,7 @@
 //! A job as a line of JSON. Pure.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use std::collections::BTreeMap;
 
 use dsync_core::Fault;
@@ -7,7 +9,6 @@ use dsync_core::queue::{Command, JobId, JobView, NewJob, PAYLOAD_MAX, PRIORITY_M
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::base64;
 use crate::output::views::queue::{headers, payload_fields};
 
 /// What a line may say.
@@ -39,7 +40,7 @@ pub(super) fn read(line: &[u8], template: &NewJob, bits: u128) -> Result<NewJob,
     let payload = match (line.payload, line.payload_base64) {
         (Some(text), None) => text.into_bytes(),
         (None, Some(text)) => {
-            base64::decode(&text).ok_or_else(|| "payload_base64 is no base64".to_owned())?
+            BASE64_STANDARD.decode(&text).map_err(|_| "payload_base64 is no base64".to_owned())?
         }
         (None, None) => return Err("it has neither payload nor payload_base64".to_owned()),
         (Some(_), Some(_)) => return Err("it has both payload and payload_base64".to_owned()),

@@ -1,11 +1,12 @@
 //! Jobs: pushed, taken, settled, looked at.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use dsync::api::Durability;
 use dsync_core::name::Name;
 use dsync_core::queue::{Delivery, JobView, Pushed, Receipt, Settled, State};
 use serde_json::{Map, Value, json};
 
-use crate::base64;
 use crate::output::view::Mood;
 use crate::output::{Cell, Table, View};
 
@@ -243,7 +244,7 @@ pub(crate) fn is_cut(job: &JobView) -> bool {
 pub(crate) fn payload_fields(fields: &mut Map<String, Value>, payload: &[u8], cut: bool) {
     match as_text(payload, cut) {
         Some(text) => fields.insert("payload".to_owned(), text.into()),
-        None => fields.insert("payload_base64".to_owned(), base64::encode(payload).into()),
+        None => fields.insert("payload_base64".to_owned(), BASE64_STANDARD.encode(payload).into()),
     };
 }
 
@@ -265,7 +266,7 @@ pub(crate) fn headers(headers: &[(String, String)]) -> Value {
 fn payload_cell(payload: &[u8]) -> Cell {
     match as_text(payload, true) {
         Some(text) => Cell::text(text),
-        None => Cell::text(format!("base64:{}", base64::encode(payload))),
+        None => Cell::text(format!("base64:{}", BASE64_STANDARD.encode(payload))),
     }
 }
 

@@ -10,8 +10,9 @@ mod waiting;
 use std::time::Duration;
 
 use dsync::api::{Answer, Head, POP_WAIT_MAX_MS, QueueReply, QueueRequest};
-use dsync_core::queue::{Batch, Outcome};
+use dsync_core::queue::{Batch, Command, Outcome, check};
 use dsync_core::{Code, Fault};
+use tokio::time::Instant;
 
 pub use self::raft::{COMMAND_MAX, QueueState, RaftQueues};
 pub use self::redis::{Myself, RedisQueues};
@@ -73,12 +74,24 @@ impl QueueRole {
     }
 }
 
-fn check_wait(wait_ms: u64) -> Result<(), Fault> {
-    if wait_ms <= POP_WAIT_MAX_MS {
-        return Ok(());
+/// Checks a request, and says until when it is worked on.
+fn admit(request: &QueueRequest, within: Duration) -> Result<Instant, Fault> {
+    let mut budget = BUDGET;
+    if let QueueRequest::Do { command, wait_ms, .. } = request {
+        check(command)?;
+        if *wait_ms > POP_WAIT_MAX_MS {
+            let text =
+                format!("a pop that waits {wait_ms} ms: at most {POP_WAIT_MAX_MS} are possible");
+            return Err(Fault::new(Code::InvalidArgument, text).hint("wait shorter, and ask again"));
+        }
+        budget += Duration::from_millis(*wait_ms);
     }
-    let text = format!("a pop that waits {wait_ms} ms: at most {POP_WAIT_MAX_MS} are possible");
-    Err(Fault::new(Code::InvalidArgument, text).hint("wait shorter, and ask again"))
+    Ok(Instant::now() + within.min(budget))
+}
+
+/// A pop that waits: a node that stops does not wait for it.
+fn is_long_poll(request: &QueueRequest) -> bool {
+    matches!(request, QueueRequest::Do { command: Command::Pop { .. }, wait_ms: 1.., .. })
 }
 
 /// The fault that an outcome stands for which should not have been.

@@ -20,6 +20,9 @@ pub(super) trait Store: Clone + Send + Sync + 'static {
         queue: Name,
         command: Command,
     ) -> impl Future<Output = Result<Outcome, Fault>> + Send;
+
+    /// Who carries them out, for an error text.
+    fn name(&self) -> String;
 }
 
 type Given = Result<Popped, Fault>;

@@ -55,7 +55,7 @@ impl<S: Store> Desk<S> {
                     self.tally(command, &outcome);
                     Ok(outcome)
                 }
-                Err(_) => Err(Fault::unknown("the store did not confirm the command in time")),
+                Err(_) => Err(self.late()),
             };
         };
         let pop = Pop { queue: queue.clone(), request: *request, command: command.clone() };
@@ -86,8 +86,13 @@ impl<S: Store> Desk<S> {
     async fn take(&self, pop: &Pop, until: Instant) -> Result<Popped, Fault> {
         match tokio::time::timeout_at(until, self.pops.take(&self.store, pop.clone())).await {
             Ok(given) => given,
-            Err(_) => Err(Fault::unknown("the store did not confirm the pop in time")),
+            Err(_) => Err(self.late()),
         }
+    }
+
+    /// The answer that did not come.
+    pub(super) fn late(&self) -> Fault {
+        Fault::unknown(format!("{} did not confirm the command in time", self.store.name()))
     }
 }
 

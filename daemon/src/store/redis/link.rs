@@ -193,6 +193,14 @@ impl RedisLink {
         &self.shared.redis
     }
 
+    /// The server, for an error text: the address in use, or what was configured.
+    pub fn name(&self) -> String {
+        match self.up() {
+            Ok(up) => format!("Redis at {}", up.met.address),
+            Err(_) => self.shared.redis.in_words(),
+        }
+    }
+
     /// Cancelled when the node stops.
     pub fn stopped(&self) -> &CancellationToken {
         &self.shared.stop

@@ -145,6 +145,36 @@ impl Command {
         !matches!(self, Self::Purge | Self::Redrive { .. } | Self::PurgeDead { .. })
     }
 
+    /// Jobs that it brings and receipts that it names; 1 for a command without a list.
+    pub const fn items(&self) -> usize {
+        match self {
+            Self::Push { jobs } => jobs.len(),
+            Self::Ack { receipts }
+            | Self::Nack { receipts, .. }
+            | Self::Reject { receipts, .. }
+            | Self::Release { receipts }
+            | Self::Extend { receipts, .. } => receipts.len(),
+            Self::Pop { .. }
+            | Self::Pause { .. }
+            | Self::Resume
+            | Self::Purge
+            | Self::Limit { .. }
+            | Self::Redrive { .. }
+            | Self::PurgeDead { .. }
+            | Self::GiveBack { .. } => 1,
+        }
+    }
+
+    /// Jobs that it touches, at most.
+    pub fn touches(&self) -> usize {
+        if let Self::Pop { max, .. } | Self::Redrive { max, .. } | Self::PurgeDead { max, .. } =
+            self
+        {
+            return usize::try_from(*max).unwrap_or(usize::MAX);
+        }
+        self.items()
+    }
+
     /// Bytes of it in a log entry, about.
     pub fn size(&self) -> usize {
         let receipts = |list: &[Receipt]| list.iter().map(|r| r.id.as_str().len() + 12).sum();

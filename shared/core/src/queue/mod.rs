@@ -51,7 +51,8 @@
 //! - **Q4** A receipt whose lease was lost is refused, whoever uses it.
 //! - **Q5** A job is delivered again only after its lease ended or was given up.
 //! - **Q6** At most `max_attempts` deliveries fail; then it is dead, exactly once.
-//! - **Q7** Nothing early; no lower priority while a higher one is ready.
+//! - **Q7** Nothing early, by a clock of whole milliseconds: a delay or lease of `n` ms is over after
+//!   more than `n - 1` ms. No lower priority while a higher one is ready.
 //! - **Q8** Without faults nothing is delivered twice.
 //! - **Q9** One id within the window is one job.
 //!

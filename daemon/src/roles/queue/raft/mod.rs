@@ -10,13 +10,12 @@ use dsync::api::{Answer, Durability, Head, QueueReply, QueueRequest, Ring, RingM
 use dsync_core::Fault;
 use dsync_core::config::Store as StoreKind;
 use dsync_core::name::Name;
-use dsync_core::queue::{Command, Outcome, PARTITIONS, Query, check, partition_of};
+use dsync_core::queue::{Command, Outcome, PARTITIONS, Query, partition_of};
 use tokio::time::Instant;
 
 pub use self::proposer::COMMAND_MAX;
 use self::proposer::{NotProposed, Proposer};
 pub use self::state::QueueState;
-use super::BUDGET;
 use super::pops::Store;
 use super::serve::Desk;
 use crate::raft::Engine;
@@ -54,14 +53,10 @@ impl RaftQueues {
         request: QueueRequest,
         within: Duration,
     ) -> Answer<QueueReply> {
-        let mut budget = BUDGET;
-        if let QueueRequest::Do { command, wait_ms, .. } = &request {
-            if let Err(fault) = check(command).and_then(|()| super::check_wait(*wait_ms)) {
-                return self.to_leader.forwarder().answer(Err(fault));
-            }
-            budget += Duration::from_millis(*wait_ms);
-        }
-        let until = Instant::now() + within.min(budget);
+        let until = match super::admit(&request, within) {
+            Ok(until) => until,
+            Err(fault) => return self.to_leader.forwarder().answer(Err(fault)),
+        };
         self.to_leader.call(&QueueCall { queues: self, head, request }, until).await
     }
 
@@ -133,7 +128,7 @@ impl LeaderCall for QueueCall<'_> {
     type Reply = QueueReply;
 
     fn is_long_poll(&self) -> bool {
-        matches!(self.request, QueueRequest::Do { command: Command::Pop { .. }, wait_ms: 1.., .. })
+        super::is_long_poll(&self.request)
     }
 
     async fn here(&self, until: Instant) -> Result<QueueReply, Fault> {
@@ -154,5 +149,9 @@ impl Store for Proposer {
             ),
             NotProposed::NotDone(error) => fault_of(error),
         })
+    }
+
+    fn name(&self) -> String {
+        "the quorum".to_owned()
     }
 }

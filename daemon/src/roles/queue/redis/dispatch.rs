@@ -8,7 +8,7 @@ use std::time::Duration;
 use dsync::api::Durability;
 use dsync_core::Fault;
 use dsync_core::name::Name;
-use dsync_core::queue::redis::{COMMANDS, Done, decode, encode};
+use dsync_core::queue::redis::{COMMANDS, Done, Kind, decode, encode};
 use dsync_core::queue::{BATCH_MAX, Command, Outcome};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -140,6 +140,10 @@ impl Store for Dispatch {
     async fn submit(&self, queue: Name, command: Command) -> Result<Outcome, Fault> {
         self.submit_safely(&queue, command, None).await.map(|(outcome, _)| outcome)
     }
+
+    fn name(&self) -> String {
+        self.inner.link.name()
+    }
 }
 
 /// What a call told of the queue.
@@ -183,7 +187,11 @@ impl Task {
             let wake = self.wake_at();
             tokio::select! {
                 biased;
-                Some(told) = in_flight.next(), if !in_flight.is_empty() => self.hear(told),
+                Some(told) = in_flight.next(), if !in_flight.is_empty() => {
+                    for one in told {
+                        self.hear(one);
+                    }
+                }
                 ask = self.asks.recv(), if in_flight.len() < IN_FLIGHT => match ask {
                     Some(ask) => {
                         let jobs = self.collect(ask);
@@ -239,7 +247,7 @@ impl Task {
                 Ask::Look => self.look = true,
                 Ask::Do(job) => {
                     bytes += job.size;
-                    items += items_of(&job.command);
+                    items = job.command.touches().saturating_add(items);
                     jobs.push(job);
                 }
             }
@@ -247,7 +255,7 @@ impl Task {
                 next = self.asks.try_recv().ok();
             }
         }
-        jobs.sort_by_key(|job| (job.durability.is_some(), rank(&job.command)));
+        jobs.sort_by_key(|job| (job.durability.is_some(), Kind::of(&job.command)));
         jobs
     }
 
@@ -267,62 +275,21 @@ impl Task {
     }
 }
 
-/// Jobs that a command brings, takes or settles.
-fn items_of(command: &Command) -> usize {
-    match command {
-        Command::Push { jobs } => jobs.len(),
-        Command::Pop { max, .. } => usize::try_from(*max).unwrap_or(BATCH_MAX),
-        Command::Ack { receipts }
-        | Command::Nack { receipts, .. }
-        | Command::Reject { receipts, .. }
-        | Command::Release { receipts }
-        | Command::Extend { receipts, .. } => receipts.len(),
-        Command::Redrive { max, .. } | Command::PurgeDead { max, .. } => {
-            usize::try_from(*max).unwrap_or(BATCH_MAX)
-        }
-        Command::Pause { .. }
-        | Command::Resume
-        | Command::Purge
-        | Command::Limit { .. }
-        | Command::GiveBack { .. } => 1,
-    }
-}
-
-/// Commands of one kind side by side are one step of the script.
-fn rank(command: &Command) -> u8 {
-    match command {
-        Command::Push { .. } => 0,
-        Command::Ack { .. } => 1,
-        Command::Nack { .. }
-        | Command::Reject { .. }
-        | Command::Release { .. }
-        | Command::Extend { .. } => 2,
-        Command::Pause { .. }
-        | Command::Resume
-        | Command::Purge
-        | Command::Limit { .. }
-        | Command::Redrive { .. }
-        | Command::PurgeDead { .. }
-        | Command::GiveBack { .. } => 3,
-        Command::Pop { .. } => 4,
-    }
-}
-
-/// Calls the script with those commands and answers each.
-async fn call(inner: Arc<Inner>, queue: Name, jobs: Vec<Job>) -> Told {
+/// Calls the script with those commands and answers each; gives what each call of it told.
+async fn call(inner: Arc<Inner>, queue: Name, jobs: Vec<Job>) -> Vec<Told> {
     let looked = jobs.is_empty();
     let safely = jobs.iter().position(|job| job.durability.is_some()).unwrap_or(jobs.len());
     let mut plain = jobs;
     let mut safe = plain.split_off(safely);
-    let mut told = Told::Failed;
+    let mut told = Vec::new();
     if looked || !plain.is_empty() {
-        told = call_plain(&inner, &queue, plain, looked).await;
+        told.push(call_plain(&inner, &queue, plain, looked).await);
     }
     for wanted in Durability::ALL {
         let wants = |job: &mut Job| job.durability == Some(wanted);
         let group: Vec<Job> = safe.extract_if(.., wants).collect();
         if !group.is_empty() {
-            told = call_safely(&inner, &queue, group, wanted).await;
+            told.push(call_safely(&inner, &queue, group, wanted).await);
         }
     }
     told

@@ -11,7 +11,7 @@ use dsync_core::config::Store as StoreKind;
 use dsync_core::name::Name;
 use dsync_core::node::ClusterId;
 use dsync_core::queue::redis::{COMMANDS, READS, decode_query, encode, encode_query};
-use dsync_core::queue::{Command, Query, check, partition_of};
+use dsync_core::queue::{Command, Query, partition_of};
 use dsync_core::{Code, Effect, Fault};
 use futures::future::join_all;
 use tokio::sync::watch;
@@ -21,15 +21,13 @@ use tracing::Instrument as _;
 
 use self::dispatch::Dispatch;
 use self::members::{Me, Members, View};
-use super::BUDGET;
 use super::serve::Desk;
 use super::waiting::Waiting;
 use crate::forward::Forwarder;
+use crate::roles::leader::{answer_by, stopping};
 use crate::store::redis::{RedisLink, Script};
 use crate::telemetry::Metrics;
 
-/// So long before its caller gives up, at most, a request is answered.
-const MARGIN: Duration = Duration::from_millis(200);
 /// Pause before a request is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 /// Time for the node in charge to answer, beyond what the request waits by itself; then this one
@@ -121,25 +119,29 @@ impl RedisQueues {
         request: QueueRequest,
         within: Duration,
     ) -> Answer<QueueReply> {
-        let mut budget = BUDGET;
-        if let QueueRequest::Do { command, wait_ms, .. } = &request {
-            if let Err(fault) = check(command).and_then(|()| super::check_wait(*wait_ms)) {
-                return self.forwarder.answer(Err(fault));
-            }
-            budget += Duration::from_millis(*wait_ms);
-        }
-        let until = Instant::now() + within.min(budget);
-        let left = until.saturating_duration_since(Instant::now());
-        let until = until - MARGIN.min(left / 2);
+        let until = match super::admit(&request, within) {
+            Ok(until) => answer_by(until),
+            Err(fault) => return self.forwarder.answer(Err(fault)),
+        };
+        let long_poll = super::is_long_poll(&request);
         match request {
             QueueRequest::Do { queue, command, wait_ms, durability } => {
                 let wait_until = Instant::now() + Duration::from_millis(wait_ms);
                 let todo = Todo { queue, command, durability, wait_until };
-                self.carry_out(head, &todo, until).await
+                tokio::select! {
+                    answer = self.carry_out(head, &todo, until) => answer,
+                    // Asked again at another node, it waits on.
+                    () = self.stopping.cancelled(), if long_poll => {
+                        self.forwarder.answer(Err(stopping()))
+                    }
+                }
             }
             QueueRequest::Read(query) => {
                 let seen = tokio::time::timeout_at(until, Box::pin(self.read(&query))).await;
-                let late = || Err(Fault::unavailable("Redis did not answer in time"));
+                let late = || {
+                    let text = format!("{} did not answer in time", self.link.name());
+                    Err(Fault::unavailable(text))
+                };
                 self.forwarder.answer(seen.unwrap_or_else(|_| late()))
             }
             QueueRequest::Ring { queue } => {
@@ -173,8 +175,7 @@ impl RedisQueues {
             };
             let Err(fault) = &answer.result else { return answer };
             let harmless = fault.effect == Effect::None || todo.command.may_repeat();
-            let over = self.stopping.is_cancelled() || Instant::now() + RETRY >= until;
-            if !fault.retryable || !harmless || over {
+            if !fault.retryable || !harmless || Instant::now() + RETRY >= until {
                 return answer;
             }
             // The node in charge cannot: perhaps this one can.
@@ -222,8 +223,7 @@ impl RedisQueues {
             let push =
                 self.desk.store.submit_safely(&todo.queue, todo.command.clone(), Some(durability));
             let done = tokio::time::timeout_at(until, push).await;
-            let done =
-                done.unwrap_or_else(|_| Err(Fault::unknown("Redis did not confirm in time")));
+            let done = done.unwrap_or_else(|_| Err(self.desk.late()));
             let checked = done.and_then(|(outcome, durability)| {
                 let outcome = super::serve::checked(outcome)?;
                 self.desk.tally(&todo.command, &outcome);
@@ -240,9 +240,6 @@ impl RedisQueues {
                 QueueReply::Outcome { outcome, durability: self.link.plain() }
             })),
             () = moved, if !wait.is_zero() => None,
-            () = self.stopping.cancelled(), if !wait.is_zero() => {
-                Some(Err(Fault::unavailable("this node is stopping")))
-            }
         }
     }
 

@@ -74,7 +74,7 @@ fn outcomes_of(run: &Run, commands: &[Command], answer: Reply, now: u64) -> Read
             let mut letters = letters.iter();
             in_run
                 .map(|command| {
-                    let jobs = letters.by_ref().take(items(command));
+                    let jobs = letters.by_ref().take(command.items());
                     jobs.map(|letter| pushed(*letter, &limit)).collect::<Read<_>>()
                 })
                 .map(|list| list.map(Outcome::Pushed))
@@ -85,7 +85,12 @@ fn outcomes_of(run: &Run, commands: &[Command], answer: Reply, now: u64) -> Read
             let mut letters = letters.iter();
             in_run
                 .map(|command| {
-                    letters.by_ref().take(items(command)).copied().map(settled).collect::<Read<_>>()
+                    letters
+                        .by_ref()
+                        .take(command.items())
+                        .copied()
+                        .map(settled)
+                        .collect::<Read<_>>()
                 })
                 .map(|list| list.map(Outcome::Settled))
                 .collect()
@@ -98,25 +103,6 @@ fn outcomes_of(run: &Run, commands: &[Command], answer: Reply, now: u64) -> Read
             let count = answer.count()?;
             Ok(in_run.map(|command| single(command, count)).collect())
         }
-    }
-}
-
-fn items(command: &Command) -> usize {
-    match command {
-        Command::Push { jobs } => jobs.len(),
-        Command::Ack { receipts }
-        | Command::Nack { receipts, .. }
-        | Command::Reject { receipts, .. }
-        | Command::Release { receipts }
-        | Command::Extend { receipts, .. } => receipts.len(),
-        Command::Pop { .. }
-        | Command::Pause { .. }
-        | Command::Resume
-        | Command::Purge
-        | Command::Limit { .. }
-        | Command::Redrive { .. }
-        | Command::PurgeDead { .. }
-        | Command::GiveBack { .. } => 1,
     }
 }
 

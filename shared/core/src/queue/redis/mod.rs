@@ -28,6 +28,7 @@ pub use encode::{Call, encode};
 pub use members::{MEMBERS, decode_beats, encode_beat};
 pub use query::{decode_query, encode_query};
 pub use reply::Reply;
+pub use runs::Kind;
 
 use super::{PARTITIONS, partition_of};
 use crate::name::Name;

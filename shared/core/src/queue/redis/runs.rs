@@ -2,16 +2,20 @@
 
 use crate::queue::{BATCH_MAX, Command, check};
 
-/// What the script does at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+/// What the script does at once, in the order that is best for the commands of a call: those that
+/// bring jobs before those that take them, and all of a kind side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Push.
     Push,
-    Pop,
+    /// Ack.
     Ack,
     /// Nack, reject, release, extend.
     Settle,
     /// Any other: one command.
     Single,
+    /// Pop.
+    Pop,
 }
 
 /// A run: the places of its commands.
@@ -29,7 +33,7 @@ pub(super) fn runs(commands: &[Command]) -> Vec<Run> {
         if check(command).is_err() {
             continue;
         }
-        let (kind, items) = kind_of(command);
+        let (kind, items) = (Kind::of(command), command.items().max(1));
         match all.last_mut() {
             Some(run) if run.kind == kind && kind != Kind::Single && size + items <= BATCH_MAX => {
                 size += items;
@@ -44,21 +48,24 @@ pub(super) fn runs(commands: &[Command]) -> Vec<Run> {
     all
 }
 
-fn kind_of(command: &Command) -> (Kind, usize) {
-    match command {
-        Command::Push { jobs } => (Kind::Push, jobs.len().max(1)),
-        Command::Pop { .. } => (Kind::Pop, 1),
-        Command::Ack { receipts } => (Kind::Ack, receipts.len().max(1)),
-        Command::Nack { receipts, .. }
-        | Command::Reject { receipts, .. }
-        | Command::Release { receipts }
-        | Command::Extend { receipts, .. } => (Kind::Settle, receipts.len().max(1)),
-        Command::Pause { .. }
-        | Command::Resume
-        | Command::Purge
-        | Command::Limit { .. }
-        | Command::Redrive { .. }
-        | Command::PurgeDead { .. }
-        | Command::GiveBack { .. } => (Kind::Single, 1),
+impl Kind {
+    /// The kind of a command.
+    pub const fn of(command: &Command) -> Self {
+        match command {
+            Command::Push { .. } => Self::Push,
+            Command::Pop { .. } => Self::Pop,
+            Command::Ack { .. } => Self::Ack,
+            Command::Nack { .. }
+            | Command::Reject { .. }
+            | Command::Release { .. }
+            | Command::Extend { .. } => Self::Settle,
+            Command::Pause { .. }
+            | Command::Resume
+            | Command::Purge
+            | Command::Limit { .. }
+            | Command::Redrive { .. }
+            | Command::PurgeDead { .. }
+            | Command::GiveBack { .. } => Self::Single,
+        }
     }
 }
