@@ -18,7 +18,7 @@ mod wait;
 
 use place::Store;
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let word = |at: usize| arguments.get(at).map(String::as_str);
@@ -31,7 +31,11 @@ async fn main() {
         _ => usage(),
     };
     match word(0) {
-        Some("rate") => rate::run(store, number(2, 64), number(3, 5), number(4, 1)).await,
+        Some("rate") => {
+            let clients = number(2, 64);
+            let connections = number(5, clients);
+            rate::run(store, (clients, connections), number(3, 5), number(4, 1)).await;
+        }
         Some("wake") => wait::wake(store, number(2, 200)).await,
         Some("waiters") => wait::waiters(store, number(2, 1_000), number(3, 1)).await,
         Some("ready") => ready::run(store, number(2, 1_000_000), number(3, 5)).await,
@@ -41,7 +45,7 @@ async fn main() {
 
 fn usage() -> ! {
     println!(
-        "usage: queue_measure rate    redis|raft [CLIENTS] [SECONDS] [BATCH]\n       \
+        "usage: queue_measure rate    redis|raft [CLIENTS] [SECONDS] [BATCH] [CONNECTIONS]\n       \
          queue_measure wake    redis|raft [ROUNDS]\n       \
          queue_measure waiters redis|raft [WAITERS] [QUEUES]\n       \
          queue_measure ready   redis|raft [JOBS] [SECONDS]"

@@ -27,6 +27,8 @@ pub(crate) struct Figures {
 pub(crate) struct Load {
     pub(crate) queue: Name,
     pub(crate) clients: usize,
+    /// Connections that they share.
+    pub(crate) connections: usize,
     /// Jobs per command.
     pub(crate) batch: usize,
     /// Bytes of a payload.
@@ -104,11 +106,15 @@ pub(crate) async fn ack(client: &Client, queue: &Name, receipts: Vec<Receipt>) {
     }
 }
 
-/// Lets all clients work, spread over the nodes, each on a connection of its own.
+/// Lets all clients work, spread over the nodes, in turn on the connections.
 pub(crate) async fn run(place: &Place, load: &Load) -> Figures {
     let from = Instant::now() + load.warm_up;
-    let clients: Vec<_> = (0..load.clients)
-        .map(|at| tokio::spawn(work(place.client_from(at), load.clone(), from)))
+    let shared: Vec<Client> = (0..load.connections).map(|at| place.client_from(at)).collect();
+    let clients: Vec<_> = shared
+        .iter()
+        .cycle()
+        .take(load.clients)
+        .map(|client| tokio::spawn(work(client.clone(), load.clone(), from)))
         .collect();
     let mut times = Vec::new();
     let mut jobs = 0;

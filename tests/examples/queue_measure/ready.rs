@@ -57,6 +57,7 @@ async fn measure(place: &Place, what: &str, queue: &str, seconds: usize) -> f64 
     let load = Load {
         queue: name(queue),
         clients: 64,
+        connections: 64,
         batch: 1,
         bytes: BYTES,
         warm_up: Duration::from_millis(500),
