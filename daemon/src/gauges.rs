@@ -43,7 +43,9 @@ async fn refresh(service: &NodeService, now: &Leadership) {
     metrics.open_connections(Plane::Peer, connections.peers);
     let refused = connections.refused + connections.foreign + connections.evicted;
     metrics.refused_connections.inc_by(refused.saturating_sub(metrics.refused_connections.get()));
+    let mut takes_writes = true;
     if let RunningRole::Queue(role) = &parts.role {
+        takes_writes = role.takes_writes();
         metrics.consumers.set(u64::try_from(role.waiters()).unwrap_or(u64::MAX));
     }
     let initialized = parts.raft.initialized().await;
@@ -53,7 +55,9 @@ async fn refresh(service: &NodeService, now: &Leadership) {
     metrics.raft_applied.set(raft.applied);
     metrics.raft_state(raft.state);
     let on_redis = raft.state == RaftState::None;
-    metrics.redis_up.set(u64::from(on_redis && parts.raft.has_leader()));
+    let redis_up = on_redis && parts.raft.has_leader();
+    metrics.redis_up.set(u64::from(redis_up));
+    metrics.redis_takes_writes.set(u64::from(redis_up && takes_writes));
     let readiness = &parts.telemetry.readiness;
     let waiting = parts.raft.waiting_for();
     if stopping(service) {

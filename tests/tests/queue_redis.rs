@@ -9,9 +9,9 @@ use dsync::api::{Head, QueueReply, QueueRequest};
 use dsync::preamble::Plane;
 use dsync_core::name::Name;
 use dsync_core::node::Role;
-use dsync_core::queue::{Backoff, Command, JobId, NewJob, Outcome, Pushed};
+use dsync_core::queue::{Backoff, Command, JobId, NewJob, Outcome, Pushed, Query, Seen};
 use dsync_core::{Code, Effect, Fault};
-use dsync_tests::jobs::{Load, Mix, command, wait_for_ring};
+use dsync_tests::jobs::{Hand, Load, Mix, command, wait_for_ring};
 use dsync_tests::process::redis::{Redis, RedisPlan};
 use dsync_tests::process::{Cluster, Plan};
 use dsync_tests::wire::{hail, net};
@@ -124,6 +124,27 @@ async fn a_frozen_redis_is_told_and_forgiven() {
 /// It was pushed, and was not there before.
 fn is_created(pushed: &Result<Outcome, Fault>) -> bool {
     pushed.as_ref() == Ok(&Outcome::Pushed(vec![Pushed::Created]))
+}
+
+/// What ends by itself in a queue that nobody uses ends in time: after a pause that is longer than
+/// a dispatcher lives, and after a start.
+#[tokio::test]
+async fn unused_queues_are_looked_after() {
+    let redis = Redis::start(safe()).await;
+    let mut cluster = start(&redis, 1).await;
+    let hand = Hand::new(cluster.client("hand"), "slow");
+    let delayed = |number, delay_ms| NewJob { delay_ms, ..job(number) };
+    hand.create([delayed(1, 12_000)]).await;
+    hand.at("restarted").create([delayed(2, 2_000)]).await;
+    cluster.node(0).kill();
+    cluster.spawn_all().await;
+    hand.at("also").create([delayed(3, 12_000)]).await;
+    sleep(Duration::from_millis(13_000)).await;
+    // A list looks at no queue: it tells what was found before.
+    let list = Query::Queues { prefix: String::new(), after: None, limit: 10 };
+    let Seen::Queues { items, .. } = hand.see(list).await else { panic!("no list") };
+    let ready: Vec<(&str, u64)> = items.iter().map(|q| (q.queue.as_str(), q.ready)).collect();
+    assert_eq!(ready, [("also", 1), ("restarted", 1), ("slow", 1)]);
 }
 
 #[tokio::test]

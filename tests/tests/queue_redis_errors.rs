@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dsync_core::node::Role;
-use dsync_core::queue::Command;
+use dsync_core::queue::{Command, Settled};
 use dsync_core::{Code, Effect, Fault};
 use dsync_tests::jobs::Hand;
 use dsync_tests::jobs::hand::job;
@@ -57,6 +57,39 @@ async fn a_master_that_becomes_a_replica() {
     refused(&cluster, &hand, "is a replica").await;
     run(&redis, &["REPLICAOF", "NO", "ONE"]);
     accepted(&cluster, &hand).await;
+}
+
+/// Jobs can be taken from a Redis whose memory is full, after a new connection too: nothing else
+/// makes room.
+#[tokio::test]
+async fn a_full_server_lets_jobs_out() {
+    let redis = Redis::start(RedisPlan { append_only: true, ..RedisPlan::default() }).await;
+    let (mut cluster, hand) = start(&redis).await;
+    run(&redis, &["CONFIG", "SET", "maxmemory", "900kb"]);
+    refused(&cluster, &hand, "out of memory").await;
+    let logged = "signs of life cannot be written";
+    let node = &cluster.nodes[0];
+    cluster.wait_until(logged, async || node.logged().contains(logged).then_some(())).await;
+    run(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
+    let job = hand.take(Duration::from_secs(5), Duration::from_secs(5)).await;
+    assert_eq!(hand.ack(vec![job.receipt]).await, [Settled::Done]);
+    // A node that starts now can serve as well.
+    cluster.node(0).kill();
+    cluster.spawn_all().await;
+    assert_eq!(hand.counts().await, [0; 4]);
+    run(&redis, &["CONFIG", "SET", "maxmemory", "0"]);
+    accepted(&cluster, &hand).await;
+}
+
+/// What would lose jobs is told when it is switched on, not at the next connection.
+#[tokio::test]
+async fn a_setting_that_becomes_unsafe_is_warned_of() {
+    let redis = Redis::start(RedisPlan { append_only: true, ..RedisPlan::default() }).await;
+    let (cluster, _) = start(&redis).await;
+    run(&redis, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let node = &cluster.nodes[0];
+    let logged = "was changed: maxmemory-policy is allkeys-lru";
+    cluster.wait_until(logged, async || node.logged().contains(logged).then_some(())).await;
 }
 
 #[tokio::test]

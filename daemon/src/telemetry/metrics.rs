@@ -94,6 +94,8 @@ pub struct Metrics {
     pub consumers: Level,
     /// 1 while Redis can be used.
     pub redis_up: Level,
+    /// 1 while it takes writes.
+    pub redis_takes_writes: Level,
 }
 
 impl Metrics {
@@ -120,6 +122,7 @@ impl Metrics {
             grants: Counter::default(),
             consumers: Level::default(),
             redis_up: Level::default(),
+            redis_takes_writes: Level::default(),
         };
         metrics.register_node();
         metrics.register_raft();
@@ -179,7 +182,9 @@ impl Metrics {
         let registry = self.registry.sub_registry_with_prefix("queue");
         registry.register("jobs", "Jobs, by what became of them at this node", self.jobs.clone());
         registry.register("consumers_waiting", "Consumers that wait here", self.consumers.clone());
-        registry.register("redis_up", "1 while Redis can be used", self.redis_up.clone());
+        let (up, writes) = (self.redis_up.clone(), self.redis_takes_writes.clone());
+        registry.register("redis_up", "1 while Redis can be used", up);
+        registry.register("redis_takes_writes", "1 while Redis takes writes", writes);
     }
 
     /// A series that is missing until its first event cannot be told from one that is gone.

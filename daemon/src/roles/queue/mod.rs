@@ -56,6 +56,14 @@ impl QueueRole {
         }
     }
 
+    /// False while Redis is there and takes no writes. What only takes jobs away may still work.
+    pub fn takes_writes(&self) -> bool {
+        match self {
+            Self::Raft(_) => true,
+            Self::Redis(queues) => !queues.is_refused(),
+        }
+    }
+
     /// Consumers that wait here.
     pub fn waiters(&self) -> usize {
         match self {

@@ -287,10 +287,16 @@ async fn agree(wire: &mut Wire, address: &str, seed: u64) -> Result<u64, CannotC
     let mut kept = Vec::new();
     for (key, value) in [(STORE_KEY, number.as_str()), (LAYOUT_KEY, LAYOUT)] {
         let written = async {
+            let mut get = redis::cmd("GET");
+            get.arg(key);
+            // A full Redis takes no SET, not even one that does nothing.
+            if let Some(there) = get.query_async::<Option<String>>(&mut *wire).await? {
+                return Ok(there);
+            }
             let mut set = redis::cmd("SET");
             set.arg(key).arg(value).arg("NX");
             set.query_async::<Value>(&mut *wire).await?;
-            redis::cmd("GET").arg(key).query_async::<String>(&mut *wire).await
+            get.query_async::<String>(&mut *wire).await
         };
         kept.push(written.await.map_err(|error| not_now(address, &error))?);
     }

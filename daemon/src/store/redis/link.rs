@@ -73,6 +73,18 @@ impl fmt::Debug for RedisLink {
     }
 }
 
+impl Up {
+    /// Keeps what the server says of itself, and warns of what became unsafe meanwhile: the next
+    /// connection to it would be refused for that.
+    fn note(&self, server: Server) {
+        let found = server.warnings();
+        let known = std::mem::replace(&mut *self.server.lock(), server).warnings();
+        for warning in found.iter().filter(|one| !known.contains(one)) {
+            tracing::warn!("Redis at {} was changed: {warning}", self.met.address);
+        }
+    }
+}
+
 impl RedisLink {
     /// Tries to connect once, and then keeps trying in the background. `seed` numbers a store that
     /// has no number yet.
@@ -146,7 +158,7 @@ impl RedisLink {
         while up.broken.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
             let mut wire = up.met.wire.clone();
             match connect::look(&mut wire).await {
-                Ok(server) if server.master => *up.server.lock() = server,
+                Ok(server) if server.master => up.note(server),
                 Ok(_) => up.broken.cancel(),
                 Err(error) if judge(&up.met.address, &error).broken => up.broken.cancel(),
                 Err(_) => {}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::check::check;
-use super::state::Queue;
+use super::state::{JobNo, Queue};
 use super::{Command, Outcome, QUEUES_MAX, SWEEP_MAX};
 use crate::lock::At;
 use crate::name::Name;
@@ -55,6 +55,8 @@ pub(super) struct Step<'a> {
     pub(super) token: &'a mut u64,
     /// Set when a pop may get more than before.
     pub(super) woken: bool,
+    /// What came to the head and is to be put in its order.
+    pub(super) heads: Vec<JobNo>,
 }
 
 impl QueueMachine {
@@ -66,6 +68,10 @@ impl QueueMachine {
     /// Time of the last entry.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    pub(super) fn queue(&self, name: &Name) -> Option<&Queue> {
+        self.queues.get(name)
     }
 
     /// Index of the last entry.
@@ -103,7 +109,12 @@ impl QueueMachine {
                 self.due.remove(&(due, name));
                 continue;
             };
-            let mut step = Step { now_ms: self.now_ms, token: &mut self.token, woken: false };
+            let mut step = Step {
+                now_ms: self.now_ms,
+                token: &mut self.token,
+                woken: false,
+                heads: Vec::new(),
+            };
             left = left.saturating_sub(queue.sweep(&mut step, left).max(1));
             if step.woken {
                 applied.woken.insert(name.clone());
@@ -126,7 +137,8 @@ impl QueueMachine {
             }
         }
         let queue = self.queues.entry(name.clone()).or_default();
-        let mut step = Step { now_ms: self.now_ms, token: &mut self.token, woken: false };
+        let mut step =
+            Step { now_ms: self.now_ms, token: &mut self.token, woken: false, heads: Vec::new() };
         queue.sweep(&mut step, SWEEP_MAX);
         queue.used_ms = step.now_ms;
         let outcome = queue.carry_out(&mut step, &request.command);
@@ -205,18 +217,16 @@ impl Queue {
                 };
                 Outcome::Popped(self.pop(step, &wish))
             }
-            Command::Ack { receipts } => self.settle(receipts, |queue, r| queue.ack(step, r)),
+            Command::Ack { receipts } => self.settle(step, receipts, Self::ack),
             Command::Nack { receipts, delay_ms, error } => {
-                self.settle(receipts, |queue, r| queue.nack(step, r, *delay_ms, error))
+                self.settle(step, receipts, |queue, step, r| queue.nack(step, r, *delay_ms, error))
             }
             Command::Reject { receipts, error } => {
-                self.settle(receipts, |queue, r| queue.reject(step, r, error))
+                self.settle(step, receipts, |queue, step, r| queue.reject(step, r, error))
             }
-            Command::Release { receipts } => {
-                self.settle(receipts, |queue, r| queue.release(step, r))
-            }
+            Command::Release { receipts } => self.settle(step, receipts, Self::release),
             Command::Extend { receipts, lease_ms } => {
-                self.settle(receipts, |queue, r| queue.extend(step, r, *lease_ms))
+                self.settle(step, receipts, |queue, step, r| queue.extend(step, r, *lease_ms))
             }
             Command::Pause { reason } => {
                 self.paused = Some(reason.clone());

@@ -34,7 +34,8 @@
 //!   dead letters; else it pauses for the nack's delay, or the backoff after the n-th attempt:
 //!   `min(max, base·2^(n-1))` less a quarter plus up to a half of it by [`jitter`]; with no pause it
 //!   is ready again at the head. An expired lease has no pause: it goes to the head at once.
-//!   `release` takes the attempt back and puts the job at the head.
+//!   `release` takes the attempt back and puts the job at the head. Jobs that come back by one
+//!   command, or are found together by one look, stand there in the order in which they came.
 //! - **Lease**: ends when the time has come, found by the next command or tick, at most
 //!   [`SWEEP_MAX`] at a time, oldest first (of one time the smaller token), before the command is
 //!   carried out.
@@ -61,6 +62,7 @@
 //! letters with cause: `RabbitMQ`. Fencing of consumers: M. Burrows, "The Chubby lock service"
 //! (OSDI 2006).
 
+mod audit;
 mod bytes;
 mod check;
 mod command;
@@ -79,6 +81,7 @@ mod snapshot;
 mod state;
 mod view;
 
+pub use audit::Audit;
 pub use check::check;
 pub use command::*;
 pub use id::{ID_MAX, JobId, Receipt};

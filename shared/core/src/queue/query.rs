@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::audit::Audit;
 use super::machine::QueueMachine;
 use super::state::{Job, JobNo, Place, Queue};
 use super::{JobView, PEEK_BYTES, Query, Seen, State, Stats};
@@ -47,7 +48,12 @@ impl QueueMachine {
                 Seen::Job(job)
             }
             Query::Audit { queue } => {
-                Seen::Audit(self.queues.get(queue).map(Queue::audit).unwrap_or_default())
+                let mut audit = Audit::new(queue.clone());
+                loop {
+                    if let Some(found) = self.audit(&mut audit) {
+                        return Seen::Audit(found);
+                    }
+                }
             }
         }
     }
@@ -121,38 +127,6 @@ impl Queue {
         let more = all > skip.saturating_add(numbers.len());
         let views = numbers.iter().filter_map(|no| self.jobs.get(no)).map(|job| job.view(now));
         (views.collect(), more)
-    }
-
-    /// What of the orders and counters does not agree with the jobs.
-    fn audit(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut fresh = self.clone();
-        fresh.rebuild();
-        let (is, must) = (&self.order, &fresh.order);
-        for (what, agrees) in [
-            ("ids", is.ids == must.ids),
-            ("ready jobs", is.ready == must.ready),
-            ("delayed jobs", is.delayed == must.delayed),
-            ("leases", is.leases == must.leases),
-            ("dead letters", is.dead == must.dead),
-            ("lives", is.lives == must.lives),
-            ("done ids", is.done == must.done),
-            ("pops", is.pops == must.pops),
-            ("bytes", is.bytes == must.bytes),
-        ] {
-            if !agrees {
-                found.push(format!("{what}: the index does not agree with the jobs"));
-            }
-        }
-        let t = &self.totals;
-        let in_and_out = (t.pushed, t.acked + t.purged + count(self.jobs.len()));
-        if in_and_out.0 != in_and_out.1 {
-            found.push(format!(
-                "{} were pushed, but {} were acknowledged, purged or are here",
-                in_and_out.0, in_and_out.1
-            ));
-        }
-        found
     }
 }
 

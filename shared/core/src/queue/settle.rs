@@ -7,10 +7,13 @@ use super::{ERROR_MAX, ERRORS_KEPT, Outcome, Receipt, Settled, backoff_ms};
 impl Queue {
     pub(super) fn settle(
         &mut self,
+        step: &mut Step<'_>,
         receipts: &[Receipt],
-        mut one: impl FnMut(&mut Self, &Receipt) -> Settled,
+        mut one: impl FnMut(&mut Self, &mut Step<'_>, &Receipt) -> Settled,
     ) -> Outcome {
-        Outcome::Settled(receipts.iter().map(|receipt| one(self, receipt)).collect())
+        let settled = receipts.iter().map(|receipt| one(self, step, receipt)).collect();
+        self.in_order(step);
+        Outcome::Settled(settled)
     }
 
     /// The job that is leased under that receipt.
@@ -148,20 +151,39 @@ impl Queue {
         Settled::Done
     }
 
-    fn back_to_head(&mut self, step: &mut Step<'_>, no: JobNo) {
+    pub(super) fn back_to_head(&mut self, step: &mut Step<'_>, no: JobNo) {
         let place = self.ready_at(End::Head);
         self.change(no, |job| job.place = place);
+        step.heads.push(no);
         step.woken = true;
+    }
+
+    /// What came back to the head together stands there as it came, not the other way round.
+    fn in_order(&mut self, step: &mut Step<'_>) {
+        let heads = std::mem::take(&mut step.heads);
+        // Each leaves its place before another one takes it.
+        let leave = |queue: &mut Self, no| {
+            let job = queue.jobs.get(no)?;
+            queue.order.leave(*no, job);
+            Some(job.place.clone())
+        };
+        let places: Vec<Option<Place>> = heads.iter().rev().map(|no| leave(self, no)).collect();
+        for (no, place) in heads.into_iter().zip(places) {
+            if let (Some(job), Some(place)) = (self.jobs.get_mut(&no), place) {
+                job.place = place;
+                self.order.enter(no, job);
+            }
+        }
     }
 
     /// Carries out what ends by itself by now, at most `most` of it; gives how much that was.
     pub(super) fn sweep(&mut self, step: &mut Step<'_>, most: usize) -> usize {
         let mut count = 0;
-        while count < most {
-            if !(self.end_lease(step) || self.end_life(step) || self.end_delay(step)) {
-                break;
+        for end in [Self::end_lease, Self::end_life, Self::end_delay] {
+            while count < most && end(self, step) {
+                count += 1;
             }
-            count += 1;
+            self.in_order(step);
         }
         self.forget(step.now_ms, most);
         count
@@ -197,9 +219,13 @@ impl Queue {
             self.jobs.get(&no).map(|job| &job.place),
             Some(Place::Delayed { head: true, .. })
         );
-        let place = self.ready_at(if head { End::Head } else { End::Tail });
-        self.change(no, |job| job.place = place);
-        step.woken = true;
+        if head {
+            self.back_to_head(step, no);
+        } else {
+            let place = self.ready_at(End::Tail);
+            self.change(no, |job| job.place = place);
+            step.woken = true;
+        }
         true
     }
 }

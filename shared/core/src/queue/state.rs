@@ -137,7 +137,7 @@ fn length(bytes: &[u8]) -> u64 {
 }
 
 impl Orders {
-    fn enter(&mut self, no: JobNo, job: &Job) {
+    pub(super) fn enter(&mut self, no: JobNo, job: &Job) {
         match &job.place {
             Place::Ready { order } => {
                 self.ready.insert((rank(job.priority), *order), no);
@@ -157,7 +157,7 @@ impl Orders {
         }
     }
 
-    fn leave(&mut self, no: JobNo, job: &Job) {
+    pub(super) fn leave(&mut self, no: JobNo, job: &Job) {
         match &job.place {
             Place::Ready { order } => {
                 self.ready.remove(&(rank(job.priority), *order));
@@ -179,7 +179,7 @@ impl Orders {
 }
 
 impl Job {
-    fn may_expire(&self) -> bool {
+    pub(super) fn may_expire(&self) -> bool {
         self.expires_ms != u64::MAX
             && matches!(self.place, Place::Ready { .. } | Place::Delayed { .. })
     }

@@ -186,6 +186,25 @@ fn a_released_job_is_not_counted_and_comes_back_first() {
 }
 
 #[test]
+fn jobs_that_come_back_together_keep_their_order() {
+    let names = ["a", "b", "c"];
+    let mut bench = Bench::default();
+    bench.push(["a", "b", "c", "d"].map(|id| NewJob { max_attempts: 0, ..job(id) }).to_vec());
+    let receipts = |bench: &mut Bench| bench.pop(3).into_iter().map(|job| job.receipt).collect();
+    let taken = receipts(&mut bench);
+    bench.settle(Command::Release { receipts: taken });
+    let taken = receipts(&mut bench);
+    let error = String::new();
+    bench.settle(Command::Nack { receipts: taken, delay_ms: Some(0), error: error.clone() });
+    let taken = receipts(&mut bench);
+    bench.settle(Command::Nack { receipts: taken, delay_ms: Some(70), error });
+    bench.now += 70;
+    assert_eq!(bench.pop_ids(3), names);
+    bench.now += 60_000;
+    assert_eq!(bench.pop_ids(4), ["a", "b", "c", "d"]);
+}
+
+#[test]
 fn a_pop_that_acknowledges_at_once_leaves_no_lease() {
     let mut bench = Bench::default();
     bench.push_all(&["a"]);

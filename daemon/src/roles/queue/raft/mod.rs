@@ -10,7 +10,7 @@ use dsync::api::{Answer, Durability, Head, QueueReply, QueueRequest, Ring, RingM
 use dsync_core::Fault;
 use dsync_core::config::Store as StoreKind;
 use dsync_core::name::Name;
-use dsync_core::queue::{Command, Outcome, PARTITIONS, Query, partition_of};
+use dsync_core::queue::{Audit, Command, Outcome, PARTITIONS, Query, Seen, partition_of};
 use tokio::time::Instant;
 
 pub use self::proposer::COMMAND_MAX;
@@ -92,10 +92,26 @@ impl RaftQueues {
     async fn read(&self, query: &Query, until: Instant) -> Result<QueueReply, Fault> {
         let within = until.saturating_duration_since(Instant::now());
         let now = self.engine().leader_time().map_or(0, |(_, t)| t);
-        let look = |state: &QueueState| state.machine.query(now, query);
-        let seen = self.engine().read(within, look).await.map_err(read_fault)?;
+        let seen = if let Query::Audit { queue } = query {
+            Seen::Audit(self.audit(queue, until).await?)
+        } else {
+            let look = |state: &QueueState| state.machine.query(now, query);
+            self.engine().read(within, look).await.map_err(read_fault)?
+        };
         let owner = Some(self.to_leader.forwarder().node().to_owned());
         Ok(QueueReply::Seen { seen, owner, store: StoreKind::Raft.as_str().to_owned() })
+    }
+
+    /// In parts, between which commands are carried out.
+    async fn audit(&self, queue: &Name, until: Instant) -> Result<Vec<String>, Fault> {
+        let mut audit = Audit::new(queue.clone());
+        loop {
+            let within = until.saturating_duration_since(Instant::now());
+            let part = |state: &QueueState| state.machine.audit(&mut audit);
+            if let Some(found) = self.engine().read(within, part).await.map_err(read_fault)? {
+                return Ok(found);
+            }
+        }
     }
 
     /// The leader is in charge of everything.

@@ -101,6 +101,13 @@ impl Dispatch {
         answer.await.unwrap_or_else(|_| Err(Fault::unknown("the command was abandoned")))
     }
 
+    /// Looks at a queue, and goes on as long as something changes by itself in it: leases and
+    /// delays that end, jobs that expire.
+    pub(super) fn tend(&self, queue: &Name) {
+        // Full: it is looking all the time.
+        drop(self.ask(queue, Ask::Look));
+    }
+
     /// Another node touched the queue: whoever waits for it here is worth a look.
     pub(super) fn look(&self, queue: &Name) {
         let used = self.inner.queues.lock().get(queue).cloned();
@@ -204,7 +211,7 @@ impl Task {
                     None => return,
                 },
                 () = tokio::time::sleep_until(wake) => {
-                    if self.used.elapsed() >= IDLE && in_flight.is_empty() && !self.is_awaited() {
+                    if in_flight.is_empty() && self.is_idle() {
                         self.end();
                     }
                 }
@@ -230,10 +237,15 @@ impl Task {
     }
 
     fn wake_at(&self) -> Instant {
-        let pause = if self.is_awaited() { self.looked + SAFETY } else { self.used + IDLE };
+        let awaited = self.is_awaited().then(|| self.looked + SAFETY);
+        let next = self.due.into_iter().chain(awaited).min().unwrap_or(self.used + IDLE);
         // Never at once again: a look that is due is taken before.
-        let soon = Instant::now() + Duration::from_millis(1);
-        self.due.map_or(pause, |due| due.min(pause)).max(soon)
+        next.max(Instant::now() + Duration::from_millis(1))
+    }
+
+    /// Nobody uses the queue, and nothing will change by itself.
+    fn is_idle(&self) -> bool {
+        self.used.elapsed() >= IDLE && self.due.is_none() && !self.look && !self.is_awaited()
     }
 
     /// The commands that wait, as many as one call takes: those that bring jobs before those that

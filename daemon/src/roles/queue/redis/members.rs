@@ -48,6 +48,8 @@ pub(super) struct Members {
     script: Script,
     view: watch::Sender<View>,
     namesake: Arc<Mutex<Option<String>>>,
+    /// Why the last sign of life could not be written, though Redis is there.
+    refused: Arc<Mutex<Option<String>>>,
     left: Arc<AtomicBool>,
 }
 
@@ -69,6 +71,7 @@ impl Members {
             script: Script::new(MEMBERS),
             view: watch::Sender::new(view),
             namesake: Arc::default(),
+            refused: Arc::default(),
             left: Arc::default(),
         };
         let until = Instant::now() + NAME_PATIENCE;
@@ -92,11 +95,31 @@ impl Members {
                     // A store that is back has forgotten this node, perhaps.
                     () = self.link.changed() => {}
                 }
-                // Why it failed is told by the link.
-                drop(self.beat().await);
+                let beaten = self.beat().await;
+                // That Redis cannot be reached is told by the link.
+                if self.link.problem().is_none() {
+                    self.note(beaten.err().map(|fault| fault.message));
+                }
             }
         })
         .await;
+    }
+
+    /// Tells once that Redis takes no writes, or takes them again.
+    fn note(&self, refused: Option<String>) {
+        let before = std::mem::replace(&mut *self.refused.lock(), refused.clone());
+        match refused {
+            Some(why) if before.as_ref() != Some(&why) => {
+                tracing::warn!("signs of life cannot be written: {why}");
+            }
+            None if before.is_some() => tracing::info!("Redis takes writes again"),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Redis is there and takes no writes.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.lock().is_some()
     }
 
     async fn beat(&self) -> Result<(), Fault> {

@@ -11,7 +11,7 @@ use dsync_core::config::Store as StoreKind;
 use dsync_core::name::Name;
 use dsync_core::node::ClusterId;
 use dsync_core::queue::redis::{COMMANDS, READS, decode_query, encode, encode_query};
-use dsync_core::queue::{Command, Query, partition_of};
+use dsync_core::queue::{Command, Query, Seen, Stats, partition_of};
 use dsync_core::{Code, Effect, Fault};
 use futures::future::join_all;
 use tokio::sync::watch;
@@ -33,6 +33,8 @@ const RETRY: Duration = Duration::from_millis(50);
 /// Time for the node in charge to answer, beyond what the request waits by itself; then this one
 /// serves it.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Pause before the queues are listed again, where Redis could not be asked.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The queue service of a node whose store is Redis. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -74,14 +76,59 @@ impl RedisQueues {
         let shared = move |queue: &Name| ring.is_shared(partition_of(queue));
         let dispatch = Dispatch::new(link.clone(), waiting.clone(), Box::new(shared));
         tokio::spawn(hear_wakes(link.clone(), dispatch.clone()).in_current_span());
-        Ok(Self {
+        let queues = Self {
             desk: Desk::new(dispatch, waiting, metrics),
             members,
             link,
             reads: Arc::new((Script::new(COMMANDS), Script::new(READS))),
             forwarder,
             stopping,
+        };
+        tokio::spawn(queues.clone().tend_for_ever().in_current_span());
+        Ok(queues)
+    }
+
+    /// Looks at the queues that this node is in charge of whenever the ring changes: what ends by
+    /// itself in them ends in time, used or not.
+    async fn tend_for_ever(self) {
+        let mut view = self.members.follow();
+        let stop = self.link.stopped().clone();
+        stop.run_until_cancelled(async {
+            loop {
+                let tended = self.tend().await;
+                tokio::select! {
+                    changed = view.changed() => if changed.is_err() {
+                        return;
+                    },
+                    () = tokio::time::sleep(AGAIN), if tended.is_err() => {}
+                }
+            }
         })
+        .await;
+    }
+
+    async fn tend(&self) -> Result<(), Fault> {
+        let (prefix, mut after) = (String::new(), None);
+        loop {
+            let page = Query::Queues { prefix: prefix.clone(), after, limit: u32::MAX };
+            let QueueReply::Seen { seen: Seen::Queues { items, more }, .. } =
+                self.read(&page).await?
+            else {
+                return Ok(());
+            };
+            let mine =
+                |queue: &&Stats| self.members.owner_elsewhere(partition_of(&queue.queue)).is_none();
+            items.iter().filter(mine).for_each(|queue| self.desk.store.tend(&queue.queue));
+            after = items.last().filter(|_| more).map(|queue| queue.queue.clone());
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Redis is there, and takes no writes.
+    pub(super) fn is_refused(&self) -> bool {
+        self.members.is_refused()
     }
 
     pub(super) fn waiters(&self) -> usize {

@@ -109,6 +109,7 @@ impl Reference {
         let back: Vec<Receipt> =
             receipts.into_iter().rev().filter(|one| held(self, one).is_some()).collect();
         for receipt in &back {
+            // One by one: each is in front of those before.
             self.each(std::slice::from_ref(receipt), "release", Self::release);
         }
         back.len() as u64
@@ -139,12 +140,17 @@ impl Reference {
             At::Delayed(due, _) if due <= now => Some((2, due, 0)),
             _ => None,
         };
+        let (mut head, mut last) = (self.head, 0);
         while let Some(((kind, ..), at)) = (0..self.jobs.len())
             .filter_map(|at| {
                 due(&self.jobs[at]).map(|(kind, time, token)| ((kind, time, token, at), at))
             })
             .min()
         {
+            if kind != last {
+                self.in_order(head);
+                (head, last) = (self.head, kind);
+            }
             match kind {
                 0 => {
                     self.fail(at, "the lease of worker ran out", Some(0));
@@ -156,8 +162,20 @@ impl Reference {
                 },
             }
         }
+        self.in_order(head);
         self.done.retain(|(_, _, until)| *until > now);
         self.pops.retain(|(_, until, ..)| *until > now);
+    }
+
+    /// What came to the head since it was there stands as it came.
+    fn in_order(&mut self, before: i64) {
+        for job in &mut self.jobs {
+            if let At::Ready(order) = &mut job.at
+                && *order < before
+            {
+                *order = self.head + before - 1 - *order;
+            }
+        }
     }
 
     fn move_to_head(&mut self, at: usize) {
@@ -297,6 +315,7 @@ impl Reference {
         name: &'static str,
         mut how: impl FnMut(&mut Self, usize) -> Settled,
     ) -> Outcome {
+        let head = self.head;
         let one = |receipt: &Receipt| match self.leased(receipt) {
             Some(at) => {
                 self.jobs[at].ended = Some((receipt.token, name));
@@ -304,7 +323,9 @@ impl Reference {
             }
             None => self.repeated(receipt, name),
         };
-        Outcome::Settled(receipts.iter().map(one).collect())
+        let settled = receipts.iter().map(one).collect();
+        self.in_order(head);
+        Outcome::Settled(settled)
     }
 
     fn repeated(&self, receipt: &Receipt, name: &str) -> Settled {

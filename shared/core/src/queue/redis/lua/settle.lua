@@ -161,6 +161,7 @@ parts.settle = function()
     for _ = 1, commands do
       local kind, ms, text = ARGV[step], tonumber(ARGV[step + 1]), ARGV[step + 2]
       local count = tonumber(ARGV[step + 3])
+      local from = heads()
       for place = step + 4, step + 3 + count do
         local receipt = ARGV[place]
         local id, token8 = sub(receipt, 9), sub(receipt, 1, 8)
@@ -184,6 +185,7 @@ parts.settle = function()
         end
         answers[#answers + 1] = answer
       end
+      in_order(from)
       step = step + 4 + count
     end
     flush()
@@ -200,6 +202,7 @@ parts.settle = function()
       fail(id, held[at], marks[at], 'the lease of ' .. sub(held[at], 50) .. ' ran out', 0, nil)
     end
     later.unlease, later.unhold = ended, ids
+    in_order({})
     flush()
     return #ended
   end
@@ -238,6 +241,7 @@ parts.settle = function()
       enqueue(marks[at] and 'head' or 'tail', priority_of(member), ids[at])
     end
     many('ZREM', Z, ended)
+    in_order({})
     flush()
     woken = true
   end

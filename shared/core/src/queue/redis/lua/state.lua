@@ -82,6 +82,24 @@ local function enqueue(at, priority, id)
   list[#list + 1] = id
 end
 
+-- Ids that wait for the head, by priority: where the next ones begin.
+local function heads()
+  local from = {}
+  for priority, ids in pairs(later.head) do from[priority] = #ids end
+  return from
+end
+
+-- What was put at the head since then stands there as it came, not the other way round.
+local function in_order(from)
+  for priority, ids in pairs(later.head) do
+    local first, last = (from[priority] or 0) + 1, #ids
+    while first < last do
+      ids[first], ids[last] = ids[last], ids[first]
+      first, last = first + 1, last - 1
+    end
+  end
+end
+
 local function flush_lists(name, at)
   local lists = later[at]
   if not next(lists) then return end
