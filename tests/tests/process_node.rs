@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dsync_tests::process::node::Node;
+use dsync_tests::process::node::{Node, http_get};
 use dsync_tests::process::ports::Ports;
 use dsync_tests::process::stats::Usage;
 use dsync_tests::process::{Cluster, Plan, shape};
@@ -233,14 +233,7 @@ async fn an_idle_cluster_writes_nothing_to_disk() {
 async fn metrics_and_health_are_served_over_http() {
     let mut cluster = Cluster::start(3).await;
     let metrics = cluster.node(0).metrics.clone();
-    let get = async |path: &str| {
-        let url = format!("GET {path} HTTP/1.1\r\nHost: dsync\r\nConnection: close\r\n\r\n");
-        let mut stream = tokio::net::TcpStream::connect(&metrics).await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, url.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
-        answer
-    };
+    let get = async |path: &str| http_get(&metrics, path).await;
     assert!(get("/livez").await.starts_with("HTTP/1.1 200"));
     assert!(get("/readyz").await.starts_with("HTTP/1.1 200"));
     let figures = get("/metrics").await;

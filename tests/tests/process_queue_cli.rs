@@ -218,6 +218,9 @@ async fn queues_are_looked_at_and_steered() {
         (&"raft".into(), Some(3))
     );
     shape::document(&ring, "", &[("/owner", Is::Text), ("/partition", Is::Number)]);
+    refused(&cluster, &["delete", "mail/a", "--confirm", "mail"], 64, "mail/a").await;
+    queue(&cluster, &["delete", "mail/a", "--confirm", "mail/a"]).await.ok();
+    refused(&cluster, &["show", "mail/a"], 66, "there is no queue").await;
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ fn commands_all() -> Vec<Command> {
         Command::Redrive { ids: vec![id()], max },
         Command::PurgeDead { ids: vec![id()], max },
         Command::GiveBack { request: 1 },
+        Command::Delete,
     ]
 }
 
@@ -69,7 +70,7 @@ fn commands_all() -> Vec<Command> {
 fn commands() {
     insta::assert_snapshot!(golden(
         &commands_all(),
-        variants!(Command: Push Pop Ack Nack Reject Release Extend Pause Resume Purge Limit Redrive PurgeDead GiveBack)
+        variants!(Command: Push Pop Ack Nack Reject Release Extend Pause Resume Purge Limit Redrive PurgeDead GiveBack Delete)
     ));
 }
 

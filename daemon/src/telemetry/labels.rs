@@ -101,6 +101,7 @@ impl From<&QueueRequest> for RequestKind {
             queue::Command::Pause { .. }
             | queue::Command::Resume
             | queue::Command::Purge
+            | queue::Command::Delete
             | queue::Command::Limit { .. }
             | queue::Command::Redrive { .. }
             | queue::Command::PurgeDead { .. } => Self::Manage,
@@ -251,11 +252,13 @@ label! {
         Refused = "refused",
         /// Were given to a consumer.
         Delivered = "delivered",
-        /// Were done.
+        /// Were done, by the pop that took them too.
         Acked = "acked",
         /// Failed, or were given up, and not for the last time.
         Returned = "returned",
-        /// Went to the dead letters by a consumer's word.
+        /// Had a lease that ran out.
+        Expired = "expired",
+        /// Went to the dead letters.
         Dead = "dead",
         /// Were lost to another before their consumer said what became of them.
         Stale = "stale",

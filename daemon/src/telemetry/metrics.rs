@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use dsync_core::queue::Happened;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -241,6 +242,19 @@ impl Metrics {
     pub fn jobs(&self, event: JobEvent, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.jobs.get_or_create(&ByJobEvent { event }).inc_by(count);
+    }
+
+    /// Counts what a store says became of jobs.
+    pub fn happened(&self, happened: &Happened) {
+        for (event, count) in [
+            (JobEvent::Acked, happened.acked),
+            (JobEvent::Expired, happened.expired),
+            (JobEvent::Dead, happened.died),
+        ] {
+            if count > 0 {
+                self.jobs.get_or_create(&ByJobEvent { event }).inc_by(count);
+            }
+        }
     }
 
     /// Everything, in the `OpenMetrics` text format.

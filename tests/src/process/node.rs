@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use dsync_core::node::Role;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::{binaries, panics};
@@ -211,6 +213,16 @@ impl Drop for Node {
             self.assert_no_panic();
         }
     }
+}
+
+/// What a node answers over HTTP, with its head.
+pub async fn http_get(address: &str, path: &str) -> String {
+    let url = format!("GET {path} HTTP/1.1\r\nHost: dsync\r\nConnection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(address).await.expect("the node listens");
+    stream.write_all(url.as_bytes()).await.expect("the request can be sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the answer is text");
+    answer
 }
 
 /// Sends a signal to a process that the test started.

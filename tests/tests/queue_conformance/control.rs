@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dsync_core::queue::{Command, JobId, Limits, Pushed, Settled, State};
+use dsync_core::queue::{Command, JobId, Limits, Pushed, Receipt, Settled, State};
 use dsync_tests::jobs::Hand;
 use dsync_tests::jobs::hand::{ids, job};
 use futures::future::join_all;
@@ -55,6 +55,34 @@ pub(crate) async fn purged(place: &Place) {
     let dead = Pushed::Duplicate { state: State::Dead };
     assert_eq!(again, [Pushed::Created, Pushed::Created, dead], "ids are free again");
     assert_eq!(one.stats().await.totals.purged, 2);
+}
+
+/// A dead letter, a job that is done, one that is leased, whose receipt it gives, and a ready one.
+async fn four_kinds(hand: &Hand) -> Receipt {
+    hand.create(["dead", "done", "leased", "ready"].map(|id| job(id, ""))).await;
+    let dead = hand.take(LONG, NONE).await.receipt;
+    let reject = Command::Reject { receipts: vec![dead], error: String::new() };
+    assert_eq!(hand.settle(reject).await, [Settled::Dead]);
+    let done = hand.take(LONG, NONE).await.receipt;
+    assert_eq!(hand.ack(vec![done]).await, [Settled::Done]);
+    hand.take(LONG, NONE).await.receipt
+}
+
+/// A queue that is not used any more goes for good, with all that is known of it.
+pub(crate) async fn deleted(place: &Place) {
+    let [one, two, three] = place.hands();
+    let leased = four_kinds(&one).await;
+    one.limit(Limits { max_jobs: 7, ..Limits::default() }).await;
+    one.set(Command::Pause { reason: "for ever".to_owned() }).await;
+    assert_eq!(two.moved(Command::Delete).await, 3);
+    assert!(three.try_stats().await.is_none(), "it is not there");
+    assert_eq!(two.moved(Command::Delete).await, 0, "nor a second time");
+    assert_eq!(three.ack(vec![leased]).await, [Settled::Stale]);
+    // Made anew it is like any other.
+    three.create(["dead", "done", "leased", "ready"].map(|id| job(id, ""))).await;
+    let stats = one.stats().await;
+    assert_eq!((stats.limits, stats.paused, stats.totals.pushed), (Limits::default(), None, 4));
+    assert_eq!(one.pop(9, LONG, NONE).await.len(), 4);
 }
 
 /// Prototype: with the owner of a key down the key could not be used, although Redis was fine.

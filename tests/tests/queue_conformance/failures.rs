@@ -7,6 +7,7 @@ use dsync_core::queue::{
 };
 use dsync_tests::jobs::Hand;
 use dsync_tests::jobs::hand::{ids, job};
+use dsync_tests::process::node::http_get;
 use tokio::time::{Instant, sleep};
 
 use crate::place::{LONG, NONE, Place, SLACK, SOON};
@@ -54,6 +55,29 @@ async fn bury(hand: &Hand) {
 
 fn some(ids: &[&str]) -> Vec<JobId> {
     ids.iter().map(|id| JobId::parse(id).unwrap()).collect()
+}
+
+/// What happens without a command is in the figures too, once for all nodes.
+pub(crate) async fn deaths_are_counted(place: &Place) {
+    let hand = place.at(0);
+    let once = |name: &str| NewJob { max_attempts: 1, ..job(name, "") };
+    let dying = NewJob { ttl_ms: 300, ..job("ttl", "") };
+    hand.create([once("lease")]).await;
+    hand.take(Duration::from_millis(200), NONE).await;
+    hand.create([dying, job("done", "")]).await;
+    sleep(Duration::from_secs(1)).await;
+    let pop = Hand::pop_command(1, 1, LONG, true);
+    assert_eq!(hand.popped(pop, NONE).await.jobs.len(), 1);
+    let mut sums = [0; 3];
+    for node in &place.cluster.nodes {
+        let page = http_get(&node.metrics, "/metrics").await;
+        for (sum, event) in sums.iter_mut().zip(["dead", "expired", "acked"]) {
+            let name = format!("dsync_queue_jobs_total{{event=\"{event}\"}} ");
+            let count = page.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
+            *sum += count.trim().parse::<u64>().unwrap();
+        }
+    }
+    assert_eq!(sums, [2, 1, 1], "dead, expired, acked");
 }
 
 /// Prototype: a message that could not be handled was lost, or came back for ever.

@@ -48,9 +48,9 @@ suite! {
     order: priorities_and_then_first_in_first_out a_thousand_at_once delays_are_never_early;
     leases: a_dead_consumers_job_comes_back a_repeated_pop_gives_the_same_jobs
         given_back released_is_not_counted extended_in_time acknowledged_as_it_is_taken;
-    failures: nacked_with_a_pause dead_after_the_last_attempt dead_after_the_last_lease rejected
+    failures: nacked_with_a_pause deaths_are_counted dead_after_the_last_attempt dead_after_the_last_lease rejected
         expired_in_its_time dead_letters_are_moved dead_letters_are_purged;
-    control: paused_and_resumed purged a_node_less limits_are_kept;
+    control: paused_and_resumed purged deleted a_node_less limits_are_kept;
     limits: a_full_queue_refuses a_full_queue_drops_the_oldest rate_and_jobs_in_flight a_rate_and_many_who_wait;
     waiting: a_push_at_another_node_wakes first_come_first_served
         who_goes_away_takes_nothing_along;

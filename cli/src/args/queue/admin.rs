@@ -93,13 +93,13 @@ pub(crate) struct Pause {
     pub(crate) reason: String,
 }
 
-/// Arguments of `purge`.
+/// Arguments of `purge` and `delete`.
 #[derive(Debug, Args)]
 pub(crate) struct Purge {
     /// Name of the queue
     #[arg(value_parser = parse::name)]
     pub(crate) queue: Name,
-    /// The name once more: what is purged is gone
+    /// The name once more: what is removed is gone
     #[arg(long, value_name = "QUEUE")]
     pub(crate) confirm: String,
 }

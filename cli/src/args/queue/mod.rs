@@ -84,6 +84,9 @@ pub(crate) enum Queue {
     /// Remove all jobs but the dead letters
     #[command(before_help = "Example:\n  dsctl queue purge mails --confirm mails")]
     Purge(Purge),
+    /// Remove a queue with all that is known of it: jobs, dead letters, limits, counters
+    #[command(before_help = "Example:\n  dsctl queue delete mails --confirm mails")]
+    Delete(Purge),
     /// Show the limits of a queue, or set some of them
     ///
     /// What is not given stays as it is; 0 takes a limit away.

@@ -78,11 +78,11 @@ fn check(plan: &Plan) -> Result<()> {
     Ok(dsync_core::queue::check(&Command::Push { jobs: plan.jobs() })?)
 }
 
-/// Removes what is left of the jobs.
+/// Removes the queue.
 async fn clean_up(ctx: &Ctx, plan: &Plan, client: &Client) {
-    let purged = tokio::time::timeout(2 * FAREWELL, plan.change(client, Command::Purge)).await;
+    let purged = tokio::time::timeout(2 * FAREWELL, plan.change(client, Command::Delete)).await;
     if !matches!(purged, Ok(Ok(_))) {
-        ctx.out.note(&format!("{} could not be purged; `dsctl queue purge` does it", plan.queue));
+        ctx.out.note(&format!("{} could not be removed; `dsctl queue delete` does it", plan.queue));
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Desk<S> {
     pub(super) store: S,
     pub(super) waiting: Waiting,
     pops: Pops,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<S: Store> Desk<S> {

@@ -1,4 +1,5 @@
-//! Counts what became of jobs, from what commands answered.
+//! Counts what became of jobs, from what commands answered. What the store counts itself, since
+//! it happens without a command too, is not counted here: `Metrics::happened`.
 
 use dsync_core::queue::{Command, Outcome, Pushed, Settled};
 
@@ -18,12 +19,9 @@ pub(super) fn tally(metrics: &Metrics, command: &Command, outcome: &Outcome) {
         Outcome::Popped(popped) => metrics.jobs(JobEvent::Delivered, popped.jobs.len()),
         Outcome::Settled(settled) => {
             let count = |what| settled.iter().filter(|one| **one == what).count();
-            if matches!(command, Command::Ack { .. }) {
-                metrics.jobs(JobEvent::Acked, count(Settled::Done));
-            } else if !matches!(command, Command::Extend { .. }) {
+            if !matches!(command, Command::Ack { .. } | Command::Extend { .. }) {
                 metrics.jobs(JobEvent::Returned, count(Settled::Done));
             }
-            metrics.jobs(JobEvent::Dead, count(Settled::Dead));
             metrics.jobs(JobEvent::Stale, count(Settled::Stale));
         }
         Outcome::Set | Outcome::Moved(_) | Outcome::Invalid(_) | Outcome::LimitReached(_) => {}
@@ -58,9 +56,9 @@ mod tests {
             ("duplicate", 1),
             ("refused", 1),
             ("delivered", 0),
-            ("acked", 1),
+            ("acked", 0),
             ("returned", 1),
-            ("dead", 1),
+            ("dead", 0),
             ("stale", 1),
         ] {
             let line = format!("dsync_queue_jobs_total{{event=\"{event}\"}} {count}\n");

@@ -59,7 +59,7 @@ pub fn check(command: &Command) -> Result<(), Fault> {
             check_count("dead letters:", usize::try_from(*max).unwrap_or(usize::MAX))?;
             check_count("ids:", ids.len())
         }
-        Command::Resume | Command::Purge | Command::GiveBack { .. } => Ok(()),
+        Command::Resume | Command::Purge | Command::Delete | Command::GiveBack { .. } => Ok(()),
     }
 }
 

@@ -49,7 +49,7 @@ impl Default for Backoff {
 
 /// What changes a queue. Most commands may be repeated after a lost answer: a push has its id, a pop
 /// its request, a receipt what was last done with it, and some set a state. A repeated `Purge`,
-/// `Redrive` or `PurgeDead` may find more than the first one did.
+/// `Delete`, `Redrive` or `PurgeDead` may find more than the first one did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Adds jobs, in order.
@@ -137,6 +137,9 @@ pub enum Command {
         /// The pop's.
         request: u128,
     },
+    /// Removes the queue and all that is known of it: jobs, dead letters, remembered ids, limits,
+    /// pause and counters. Leases on its jobs are lost.
+    Delete,
 }
 
 impl Command {
@@ -158,6 +161,7 @@ impl Command {
             | Self::Pause { .. }
             | Self::Resume
             | Self::Purge
+            | Self::Delete
             | Self::Limit { .. }
             | Self::Redrive { .. }
             | Self::PurgeDead { .. }
@@ -191,7 +195,11 @@ impl Command {
             }
             Self::Pause { reason } => reason.len(),
             Self::Redrive { ids: list, .. } | Self::PurgeDead { ids: list, .. } => ids(list),
-            Self::Resume | Self::Purge | Self::Limit { .. } | Self::GiveBack { .. } => 0,
+            Self::Resume
+            | Self::Purge
+            | Self::Delete
+            | Self::Limit { .. }
+            | Self::GiveBack { .. } => 0,
         };
         variable + 64
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::check;
 use super::state::{JobNo, Queue};
-use super::{Command, Outcome, QUEUES_MAX, SWEEP_MAX};
+use super::{Command, Happened, Outcome, QUEUES_MAX, SWEEP_MAX};
 use crate::lock::At;
 use crate::name::Name;
 
@@ -33,6 +33,8 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// Queues from which a pop may get more than before.
     pub woken: BTreeSet<Name>,
+    /// What became of jobs.
+    pub happened: Happened,
 }
 
 /// All queues: deterministic, so that every node that applies the same log has the same.
@@ -91,7 +93,7 @@ impl QueueMachine {
         let mut applied = Applied::default();
         self.sweep_due(&mut applied);
         for request in &batch.requests {
-            let outcome = self.carry_out(request, &mut applied.woken);
+            let outcome = self.carry_out(request, &mut applied);
             applied.outcomes.push(outcome);
         }
         applied
@@ -115,7 +117,9 @@ impl QueueMachine {
                 woken: false,
                 heads: Vec::new(),
             };
+            let before = queue.totals;
             left = left.saturating_sub(queue.sweep(&mut step, left).max(1));
+            applied.happened.add(Happened::between(&before, &queue.totals));
             if step.woken {
                 applied.woken.insert(name.clone());
             }
@@ -123,7 +127,7 @@ impl QueueMachine {
         }
     }
 
-    fn carry_out(&mut self, request: &Request, woken: &mut BTreeSet<Name>) -> Outcome {
+    fn carry_out(&mut self, request: &Request, applied: &mut Applied) -> Outcome {
         if let Err(fault) = check(&request.command) {
             return Outcome::Invalid(fault.message);
         }
@@ -139,11 +143,13 @@ impl QueueMachine {
         let queue = self.queues.entry(name.clone()).or_default();
         let mut step =
             Step { now_ms: self.now_ms, token: &mut self.token, woken: false, heads: Vec::new() };
+        let before = queue.totals;
         queue.sweep(&mut step, SWEEP_MAX);
         queue.used_ms = step.now_ms;
         let outcome = queue.carry_out(&mut step, &request.command);
+        applied.happened.add(Happened::between(&before, &queue.totals));
         if step.woken {
-            woken.insert(name.clone());
+            applied.woken.insert(name.clone());
         }
         if queue.is_unused() {
             self.queues.remove(name);
@@ -197,6 +203,7 @@ fn of_no_queue(command: &Command) -> Option<Outcome> {
         }
         Command::Resume => Some(Outcome::Set),
         Command::Purge
+        | Command::Delete
         | Command::Redrive { .. }
         | Command::PurgeDead { .. }
         | Command::GiveBack { .. } => Some(Outcome::Moved(0)),
@@ -242,6 +249,10 @@ impl Queue {
                 Outcome::Set
             }
             Command::Purge => Outcome::Moved(self.purge()),
+            Command::Delete => {
+                let jobs = std::mem::take(self).jobs.len();
+                Outcome::Moved(u64::try_from(jobs).unwrap_or(u64::MAX))
+            }
             Command::Redrive { ids, max } => Outcome::Moved(self.redrive(step, ids, *max)),
             Command::PurgeDead { ids, max } => Outcome::Moved(self.purge_dead(ids, *max)),
             Command::GiveBack { request } => Outcome::Moved(self.give_back(step, *request)),

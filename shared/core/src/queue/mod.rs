@@ -43,7 +43,8 @@
 //!   "expired …") instead of being delivered; a leased one when its delivery fails or is released.
 //! - **Dead letters** keep payload, failures and cause, are never trimmed, and go only by redrive
 //!   (attempts, failures and ttl begin anew; at the tail) or by `PurgeDead`.
-//! - **Purge** removes all that is ready, delayed or leased. Ids are free again at once.
+//! - **Purge** removes all that is ready, delayed or leased. Ids are free again at once. **Delete**
+//!   removes the queue with all that is known of it.
 //!
 //! # Invariants
 //! - **Q1** Every acknowledged push is later done, dead, removed by name, or still there.
@@ -92,7 +93,7 @@ pub(crate) use query::{JOBS_PAGE, QUEUES_PAGE};
 pub use ring::{Assignment, BEAT_LIFE_MS, Beat};
 pub(crate) use settle::kept_error;
 pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotRef};
-pub use view::{Stats, Totals};
+pub use view::{Happened, Stats, Totals};
 
 use crate::lock::DAY_MS;
 

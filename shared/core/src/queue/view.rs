@@ -30,6 +30,34 @@ pub struct Stats {
     pub totals: Totals,
 }
 
+/// What became of jobs in one call, whoever asked for it, or by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Happened {
+    /// Jobs acknowledged, by the pop that took them too.
+    pub acked: u64,
+    /// Leases that ran out.
+    pub expired: u64,
+    /// Jobs that went to the dead letters.
+    pub died: u64,
+}
+
+impl Happened {
+    /// What happened between two looks at the counters; nothing if they began anew.
+    pub(super) fn between(before: &Totals, after: &Totals) -> Self {
+        Self {
+            acked: after.acked.saturating_sub(before.acked),
+            expired: after.expired.saturating_sub(before.expired),
+            died: after.died.saturating_sub(before.died),
+        }
+    }
+
+    pub(super) fn add(&mut self, more: Self) {
+        self.acked += more.acked;
+        self.expired += more.expired;
+        self.died += more.died;
+    }
+}
+
 /// Counters of a queue since it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {

@@ -34,7 +34,8 @@ impl RaftQueues {
     pub fn start(to_leader: ToLeader<QueueState>, metrics: Arc<Metrics>) -> Self {
         let engine = to_leader.engine();
         let waiting = engine.peek(|state| state.waiting.clone());
-        let proposer = Proposer::start(engine.clone(), to_leader.leadership());
+        let proposer =
+            Proposer::start(engine.clone(), to_leader.leadership(), Arc::clone(&metrics));
         Self { to_leader, desk: Desk::new(proposer, waiting, metrics) }
     }
 

@@ -1,6 +1,7 @@
 //! Collects commands into log entries: while one entry is on its way to the disks, the next one
 //! fills.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dsync_core::name::Name;
@@ -13,6 +14,7 @@ use tracing::Instrument as _;
 
 use super::state::QueueState;
 use crate::raft::{Engine, Leadership, NotDone};
+use crate::telemetry::Metrics;
 
 /// Entries on their way at one time: one being written, one behind it.
 const IN_FLIGHT: usize = 2;
@@ -52,7 +54,7 @@ pub(super) enum NotProposed {
 #[derive(Debug, Clone)]
 pub(super) struct Proposer {
     jobs: mpsc::Sender<Job>,
-    room: std::sync::Arc<tokio::sync::Semaphore>,
+    room: Arc<tokio::sync::Semaphore>,
 }
 
 impl Proposer {
@@ -60,6 +62,7 @@ impl Proposer {
     pub(super) fn start(
         engine: Engine<QueueState>,
         leadership: watch::Receiver<Leadership>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUE);
         let deadlines = engine.peek(|state| state.deadlines());
@@ -71,9 +74,10 @@ impl Proposer {
             waiting: Vec::new(),
             bytes: 0,
             ticked: None,
+            metrics,
         };
         tokio::spawn(task.run().in_current_span());
-        Self { jobs, room: std::sync::Arc::new(tokio::sync::Semaphore::new(QUEUE_BYTES)) }
+        Self { jobs, room: Arc::new(tokio::sync::Semaphore::new(QUEUE_BYTES)) }
     }
 
     /// Has a command carried out.
@@ -88,7 +92,7 @@ impl Proposer {
         let (reply, answer) = oneshot::channel();
         let size = command.size() + queue.as_str().len();
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
-        let room = std::sync::Arc::clone(&self.room);
+        let room = Arc::clone(&self.room);
         let room = room.try_acquire_many_owned(permits).map_err(|_| NotProposed::QueueFull)?;
         let job = Job { request: Request { queue, command }, size, reply, room };
         self.jobs.try_send(job).map_err(|_| NotProposed::QueueFull)?;
@@ -105,6 +109,7 @@ struct Task {
     bytes: usize,
     /// The deadline that the last tick was for, and when.
     ticked: Option<(u64, Instant)>,
+    metrics: Arc<Metrics>,
 }
 
 impl Task {
@@ -114,7 +119,7 @@ impl Task {
             if in_flight.len() < IN_FLIGHT
                 && let Some(jobs) = self.next_entry()
             {
-                in_flight.push(propose(self.engine.clone(), jobs));
+                in_flight.push(propose(self.engine.clone(), jobs, Arc::clone(&self.metrics)));
                 continue;
             }
             let wake = self.wake_at(in_flight.len());
@@ -192,7 +197,7 @@ impl Task {
     }
 }
 
-async fn propose(engine: Engine<QueueState>, jobs: Vec<Job>) {
+async fn propose(engine: Engine<QueueState>, jobs: Vec<Job>, metrics: Arc<Metrics>) {
     let mut batch = Batch::default();
     let mut waiting = Vec::with_capacity(jobs.len());
     for Job { request, reply, room, .. } in jobs {
@@ -202,6 +207,7 @@ async fn propose(engine: Engine<QueueState>, jobs: Vec<Job>) {
     // Whoever is gone asks again, or its lease ends: a failed send loses nothing.
     match engine.propose(&batch).await {
         Ok(applied) => {
+            metrics.happened(&applied.happened);
             for ((reply, _), outcome) in waiting.into_iter().zip(applied.outcomes) {
                 drop(reply.send(Ok(outcome)));
             }

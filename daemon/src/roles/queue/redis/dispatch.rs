@@ -20,6 +20,7 @@ use tracing::Instrument as _;
 use crate::roles::queue::pops::Store;
 use crate::roles::queue::waiting::Waiting;
 use crate::store::redis::{RedisLink, Script};
+use crate::telemetry::Metrics;
 
 /// Calls on their way at one time, of one queue.
 const IN_FLIGHT: usize = 2;
@@ -61,6 +62,7 @@ pub(super) struct Dispatch {
 
 struct Inner {
     link: RedisLink,
+    metrics: Arc<Metrics>,
     waiting: Waiting,
     script: Script,
     queues: Mutex<HashMap<Name, mpsc::Sender<Ask>>>,
@@ -77,11 +79,11 @@ impl std::fmt::Debug for Dispatch {
 impl Dispatch {
     pub(super) fn new(
         link: RedisLink,
-        waiting: Waiting,
+        (waiting, metrics): (Waiting, Arc<Metrics>),
         shared: Box<dyn Fn(&Name) -> bool + Send + Sync>,
     ) -> Self {
         let script = Script::new(COMMANDS);
-        let inner = Inner { link, waiting, script, queues: Mutex::default(), shared };
+        let inner = Inner { link, metrics, waiting, script, queues: Mutex::default(), shared };
         Self { inner: Arc::new(inner) }
     }
 
@@ -276,6 +278,7 @@ impl Task {
             self.due = Some(Instant::now() + AGAIN);
             return;
         };
+        self.inner.metrics.happened(&done.happened);
         self.due = done.next_due_ms.map(|ms| Instant::now() + Duration::from_millis(ms.max(1)));
         if done.ready > 0 && (done.woken || looked) {
             let ready = usize::try_from(done.ready).unwrap_or(usize::MAX);

@@ -10,7 +10,7 @@ use dsync::api::{Answer, Head, QueueReply, QueueRequest, Ring, RingMember};
 use dsync_core::config::Store as StoreKind;
 use dsync_core::name::Name;
 use dsync_core::node::ClusterId;
-use dsync_core::queue::redis::{COMMANDS, READS, decode_query, encode, encode_query};
+use dsync_core::queue::redis::{COMMANDS, READS, decode, decode_query, encode, encode_query};
 use dsync_core::queue::{Command, Query, Seen, Stats, partition_of};
 use dsync_core::{Code, Effect, Fault};
 use futures::future::join_all;
@@ -74,7 +74,8 @@ impl RedisQueues {
         let waiting = Waiting::default();
         let ring = members.clone();
         let shared = move |queue: &Name| ring.is_shared(partition_of(queue));
-        let dispatch = Dispatch::new(link.clone(), waiting.clone(), Box::new(shared));
+        let dispatch =
+            Dispatch::new(link.clone(), (waiting.clone(), Arc::clone(&metrics)), Box::new(shared));
         tokio::spawn(hear_wakes(link.clone(), dispatch.clone()).in_current_span());
         let queues = Self {
             desk: Desk::new(dispatch, waiting, metrics),
@@ -306,7 +307,10 @@ impl RedisQueues {
         let queue = query.queue();
         if let Some(queue) = queue {
             // What is due by now is seen as done.
-            self.link.run(commands, &encode(queue, &[], None)).await.map_err(seen_nothing)?;
+            let swept = self.link.run(commands, &encode(queue, &[], None)).await;
+            if let Ok(done) = decode(&[], swept.map_err(seen_nothing)?) {
+                self.desk.metrics.happened(&done.happened);
+            }
         }
         let calls = encode_query(query, None);
         let replies = join_all(calls.iter().map(|call| self.link.run(reads, call))).await;

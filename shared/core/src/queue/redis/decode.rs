@@ -4,7 +4,9 @@ use super::PARTITION_QUEUES_MAX;
 use super::record::{Marks, Record};
 use super::reply::{Read, Reply};
 use super::runs::{Kind, Run, runs};
-use crate::queue::{Command, Delivery, Outcome, Popped, Pushed, Receipt, Settled, State, check};
+use crate::queue::{
+    Command, Delivery, Happened, Outcome, Popped, Pushed, Receipt, Settled, State, check,
+};
 
 /// What a call of the script of commands did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Done {
     pub woken: bool,
     /// The time of the call.
     pub now_ms: u64,
+    /// What became of jobs.
+    pub happened: Happened,
 }
 
 /// Reads the answer to the call that [`encode`](super::encode) made of `commands`.
@@ -27,7 +31,8 @@ pub struct Done {
 /// # Errors
 /// An answer that the script does not give: words for the log. What the call did is not known.
 pub fn decode(commands: &[Command], reply: Reply) -> Result<Done, String> {
-    let [now, woken, ready, due, answers] = reply.array()?;
+    let [now, woken, ready, due, answers, happened] = reply.array()?;
+    let [acked, expired, died] = happened.array()?;
     let now_ms = now.count()?;
     let mut outcomes: Vec<Outcome> = commands.iter().map(refused).collect();
     let mut set = |place: usize, outcome: Outcome| {
@@ -57,6 +62,11 @@ pub fn decode(commands: &[Command], reply: Reply) -> Result<Done, String> {
         next_due_ms: due.count_or_none()?,
         woken: woken.count()? > 0,
         now_ms,
+        happened: Happened {
+            acked: acked.count()?,
+            expired: expired.count()?,
+            died: died.count()?,
+        },
     })
 }
 
@@ -110,6 +120,7 @@ fn single(command: &Command, count: u64) -> Outcome {
     let moves = matches!(
         command,
         Command::Purge
+            | Command::Delete
             | Command::Redrive { .. }
             | Command::PurgeDead { .. }
             | Command::GiveBack { .. }

@@ -89,6 +89,7 @@ fn encode_command(args: &mut Vec<Vec<u8>>, command: &Command) -> usize {
         Command::Pause { reason } => args.extend(["Z".into(), reason.as_str().into()]),
         Command::Resume => args.push("R".into()),
         Command::Purge => args.push("U".into()),
+        Command::Delete => args.push("W".into()),
         Command::Limit { limits } => args.extend(["L".into(), limits_bytes(limits)]),
         Command::Redrive { ids, max } => encode_dead(args, "D", ids, *max),
         Command::PurgeDead { ids, max } => encode_dead(args, "X", ids, *max),

@@ -62,6 +62,7 @@ impl Kind {
             Command::Pause { .. }
             | Command::Resume
             | Command::Purge
+            | Command::Delete
             | Command::Limit { .. }
             | Command::Redrive { .. }
             | Command::PurgeDead { .. }

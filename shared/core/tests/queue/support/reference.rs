@@ -80,6 +80,12 @@ impl Reference {
                 self.jobs.retain(|job| matches!(job.at, At::Dead(_)));
                 Outcome::Moved((before - self.jobs.len()) as u64)
             }
+            // Not among the random commands: it is a beginning anew.
+            Command::Delete => {
+                let jobs = self.jobs.len() as u64;
+                *self = Self { now: self.now, ..Self::default() };
+                Outcome::Moved(jobs)
+            }
             Command::Redrive { ids, max } => Outcome::Moved(self.redrive(ids, *max)),
             Command::PurgeDead { max, .. } => {
                 let dead = self.dead(&[], *max);

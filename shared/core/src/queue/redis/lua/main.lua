@@ -47,12 +47,16 @@ local function close(answers)
   end
   save()
   local wait = s.due > 0 and max(s.due - now, 0) or -1
-  return { now, woken and 1 or 0, ready, wait, answers }
+  -- After a delete the counters began anew.
+  local happened = {
+    max(s.acked - before.acked, 0), max(s.expired - before.expired, 0), max(s.died - before.died, 0)
+  }
+  return { now, woken and 1 or 0, ready, wait, answers, happened }
 end
 
 if s.due > 0 and s.due <= now then need('settle').sweep() end
 if not existed and #ARGV > 2 and call('ZCARD', KEYS[2]) >= NAMES_MAX then
-  return { now, 0, 0, -1, 'full' }
+  return { now, 0, 0, -1, 'full', { 0, 0, 0 } }
 end
 local answers, at = {}, 3
 while at <= #ARGV do

@@ -87,6 +87,22 @@ parts.set = function()
     return count, at
   end
 
+  -- Remembered pops go by themselves: their leases are lost, so they give nothing.
+  local function delete(at)
+    local count = call('HLEN', B) + call('HLEN', D)
+    purge(at)
+    for _, set in ipairs(slices) do
+      for slice = set.first, set.last do
+        call('UNLINK', base .. 't' .. set.width .. '.' .. integer(slice))
+      end
+    end
+    call('UNLINK', D, X, C)
+    for name in pairs(s) do s[name] = 0 end
+    slices, slices_changed, packed, paused = {}, false, false, false
+    set_limits(false)
+    return count, at
+  end
+
   local function pause(at)
     paused = ARGV[at]
     call('HSET', C, 'p', paused)
@@ -109,6 +125,6 @@ parts.set = function()
   end
 
   return {
-    Z = pause, R = resume, L = limit, U = purge, D = redrive, X = purge_dead
+    Z = pause, R = resume, L = limit, U = purge, W = delete, D = redrive, X = purge_dead
   }
 end

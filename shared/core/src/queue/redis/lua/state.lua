@@ -14,6 +14,7 @@ local EXPIRED = 'expired: its time to live was over'
 local packed, paused, packed_limits, packed_slices = unpack(call('HMGET', C, 's', 'p', 'l', 'd'))
 local existed = packed and true or false
 load_state(packed or string.rep('\0', 160))
+local before = { acked = s.acked, expired = s.expired, died = s.died }
 local limits
 local woken = false
 -- Slices of time of the acknowledged ids, one set for each width in use: its first slice that was
