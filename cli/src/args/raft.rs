@@ -29,7 +29,7 @@ pub(crate) enum Raft {
     #[command(before_help = "Example:\n  dsctl raft probe --count 10")]
     Probe {
         /// How many
-        #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
         count: u32,
         #[command(flatten)]
         of: OfRole,

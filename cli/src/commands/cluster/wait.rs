@@ -131,4 +131,15 @@ mod tests {
         );
         assert_eq!(judge(Goal::Nodes(9), &said[..2]).unwrap_err(), "2 of 2 nodes serve, 9 wanted");
     }
+
+    #[test]
+    fn every_raft_must_have_a_leader_and_a_queue_in_redis_has_none() {
+        use dsync_core::node::Role;
+        let empty = |role| Group { role, said: Vec::new(), elsewhere: false };
+        let redis = Group { elsewhere: true, ..empty(Role::Queue) };
+        let missing = leaders(&[empty(Role::Lock), empty(Role::Queue)]).unwrap_err();
+        assert!(missing.starts_with("lock: no leader") && missing.contains("queue: no leader"));
+        assert!(leaders(&[empty(Role::Lock)]).unwrap_err().starts_with("no leader"));
+        assert!(leaders(&[redis]).unwrap_err().contains("its jobs in Redis"));
+    }
 }
