@@ -69,7 +69,7 @@ pub(super) async fn push_lines(
     }
     ctx.out.show(&pushed_many(queue, &count))?;
     if let Some(reached) = count.durability {
-        as_safe_as(stream.how.durability, reached, "the jobs are")?;
+        as_safe_as(stream.how.durability, reached, "the jobs are", ctx.request_id)?;
     }
     Ok(Exit::Done)
 }

@@ -15,6 +15,7 @@ use dsync_core::{Code, Effect};
 use crate::args::{JobFields, Push};
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
+use crate::output::ids::hex_id;
 use crate::output::{human, views};
 
 use super::lines::push_lines;
@@ -47,7 +48,7 @@ pub(super) async fn run(args: Push, ctx: &Ctx) -> Result<Exit> {
         Some(Pushed::Refused(limit)) => Err(full(&args.queue, limit).of_request(ctx.request_id)),
         Some(one) => {
             ctx.out.show(&views::queue::pushed(&args.queue, id.as_str(), one, done.durability))?;
-            as_safe_as(how.durability, done.durability, "the job is")?;
+            as_safe_as(how.durability, done.durability, "the job is", ctx.request_id)?;
             Ok(Exit::Done)
         }
         None => Err(refused(&done.outcome, &done.served_by)),
@@ -59,14 +60,23 @@ pub(super) async fn run(args: Push, ctx: &Ctx) -> Result<Exit> {
 ///
 /// # Errors
 /// `Unavailable`: less was reached.
-pub(super) fn as_safe_as(asked: Option<Durability>, reached: Durability, what: &str) -> Result<()> {
+pub(super) fn as_safe_as(
+    asked: Option<Durability>,
+    reached: Durability,
+    what: &str,
+    request_id: u128,
+) -> Result<()> {
     let place = |one: Durability| Durability::ALL.iter().position(|other| *other == one);
     let Some(asked) = asked.filter(|asked| place(reached) < place(*asked)) else { return Ok(()) };
     let (asked, reached) = (asked.as_str(), reached.as_str());
     let why = format!("{what} pushed, but --durability {asked} was not reached, only {reached}");
     let mut failure = Failure::new(Code::Unavailable, why)
         .named("durability_not_reached")
-        .hint("`dsctl node info` of a queue node shows what its Redis lacks")
+        .hint(format!(
+            "the same again with --request-id {} waits for it once more, and is no second job",
+            hex_id(request_id)
+        ))
+        .of_request(request_id)
         .on_stderr();
     failure.fault.effect = Effect::Done;
     Err(failure)
@@ -193,11 +203,11 @@ mod tests {
     #[test]
     fn a_push_that_is_less_safe_than_asked_is_done_and_fails() {
         let (memory, replica) = (Durability::Memory, Durability::Replica);
-        assert!(as_safe_as(None, memory, "the job is").is_ok());
-        assert!(as_safe_as(Some(memory), replica, "the job is").is_ok());
-        assert!(as_safe_as(Some(replica), replica, "the job is").is_ok());
-        assert!(as_safe_as(Some(replica), Durability::Quorum, "the job is").is_ok());
-        let failure = as_safe_as(Some(replica), memory, "the job is").unwrap_err();
+        assert!(as_safe_as(None, memory, "the job is", 1).is_ok());
+        assert!(as_safe_as(Some(memory), replica, "the job is", 1).is_ok());
+        assert!(as_safe_as(Some(replica), replica, "the job is", 1).is_ok());
+        assert!(as_safe_as(Some(replica), Durability::Quorum, "the job is", 1).is_ok());
+        let failure = as_safe_as(Some(replica), memory, "the job is", 1).unwrap_err();
         assert_eq!((failure.exit, failure.fault.effect), (Exit::Unavailable, Effect::Done));
         assert_eq!(
             failure.fault.message,
