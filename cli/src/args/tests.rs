@@ -88,6 +88,7 @@ const BAD: &[&[&str]] = &[
     &["queue", "pop", "q", "--wait", "-1s"],
     &["queue", "push", "q", "x", "--max-attempts", "-1"],
     &["queue", "limit", "q", "--max-jobs", "-1"],
+    &["queue", "work", "q", "--max-jobs", "-1", "--", "true"],
     &["raft", "probe", "--role", "cache"],
     &["lock", "acquire", "a", "--ttl", "30"],
     &["lock", "acquire", "a", "--wait", "5s", "--no-wait"],

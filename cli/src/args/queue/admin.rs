@@ -129,7 +129,7 @@ pub(crate) struct LimitArgs {
     #[arg(value_parser = parse::name)]
     pub(crate) queue: Name,
     /// Jobs that are ready, delayed or leased; 0: no limit
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = parse::whole, allow_negative_numbers = true)]
     pub(crate) max_jobs: Option<u64>,
     /// What a push to a full queue does
     #[arg(long, value_enum, value_name = "HOW")]

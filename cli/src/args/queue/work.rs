@@ -21,7 +21,7 @@ pub(crate) struct Work {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::lease, allow_hyphen_values = true)]
     pub(crate) lease: Duration,
     /// End after so many jobs
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = parse::some, allow_negative_numbers = true)]
     pub(crate) max_jobs: Option<u64>,
     /// End when there is no job left to take
     #[arg(long)]
