@@ -81,7 +81,7 @@ async fn leadership_goes_to_a_node_of_its_own_group() {
     let leader = jobs.wait_for_leader().await;
     let other = format!("node-queue-{}", (leader.at + 1) % 3 + 1);
     let endpoints = format!("{},{}", locks.endpoints(), jobs.endpoints());
-    let named = ["raft", "transfer", &other, "--role", "queue", "-o", "json"];
+    let named = ["raft", "transfer", &other, "-o", "json"];
     let moved = dsctl::run(&endpoints, &named).await.ok();
     assert_eq!((&moved["role"], &moved["node"]), (&"queue".into(), &other.as_str().into()));
     let unled = ["raft", "transfer", "node-queue-1", "--role", "lock", "-o", "json"];

@@ -92,12 +92,7 @@ impl Transfers {
     ) -> Result<AdminReply, Fault> {
         if id == 0 {
             let data = take(engine, role, within).await?;
-            let mut out = self.out.lock();
-            make_room(&mut out)?;
-            let id = xxh3_64(&data) | 1;
-            let reply = piece_of(id, &data, 0)?;
-            out.insert(id, Transfer { data, touched: Instant::now() });
-            return Ok(reply);
+            return self.begin(data);
         }
         let mut out = self.out.lock();
         let transfer = out
@@ -109,6 +104,18 @@ impl Transfers {
             && offset + u64::try_from(data.len()).unwrap_or(0) >= *total
         {
             out.remove(&id);
+        }
+        Ok(reply)
+    }
+
+    /// The first piece of a new backup. What fits into it is done with.
+    fn begin(&self, data: Vec<u8>) -> Result<AdminReply, Fault> {
+        let id = xxh3_64(&data) | 1;
+        let reply = piece_of(id, &data, 0)?;
+        if data.len() > PIECE {
+            let mut out = self.out.lock();
+            make_room(&mut out)?;
+            out.insert(id, Transfer { data, touched: Instant::now() });
         }
         Ok(reply)
     }
@@ -250,6 +257,20 @@ mod tests {
             assert!(open(&bad, Role::Lock).is_err(), "flipped byte {at}");
             assert!(open(&good[..at], Role::Lock).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_backup_of_one_piece_is_not_on_its_way_any_more() {
+        let transfers = Transfers::default();
+        for _ in 0..=TRANSFERS_MAX {
+            transfers.begin(vec![7; PIECE]).unwrap();
+        }
+        for n in 0..TRANSFERS_MAX {
+            transfers.begin(vec![u8::try_from(n).unwrap(); PIECE + 1]).unwrap();
+        }
+        let refused = transfers.begin(vec![9; PIECE + 1]).unwrap_err();
+        assert_eq!(refused.code, Code::Unavailable);
+        transfers.begin(vec![9; PIECE]).unwrap();
     }
 
     #[test]

@@ -28,8 +28,7 @@ async fn change(
     role: Option<Role>,
     ctx: &Ctx,
 ) -> Result<Exit> {
-    let role = place::role_of(node, role, ctx).await?;
-    let place = place::of(role, ctx).await?;
+    let place = place::of_node(node, role, ctx).await?;
     match place.way.ask(request, ctx).await? {
         (AdminReply::Done(text), served_by) => {
             ctx.out.show(&views::raft::done(kind, node, &text, place.role, &served_by))?;

@@ -24,9 +24,41 @@ pub(super) struct Place {
 /// # Errors
 /// `WrongRole`: it has no Raft; `Unavailable`: none of its nodes answers.
 pub(super) async fn of(role: Option<Role>, ctx: &Ctx) -> Result<Place> {
-    let group = survey::raft::group(ctx, role).await?;
-    let way = Way::of(chosen(&group)?, ctx);
-    Ok(Place { role: group.role, way })
+    place(&survey::raft::group(ctx, role).await?, ctx)
+}
+
+/// The place of the group that a node belongs to.
+///
+/// # Errors
+/// As [`of`]; `InvalidArgument`: `named` is another role.
+pub(super) async fn of_node(node: &str, named: Option<Role>, ctx: &Ctx) -> Result<Place> {
+    let groups = survey::raft::groups(ctx, None).await?;
+    let role = agreed(&format!("{node} is"), role_in(&groups, node), named)?;
+    let Some(role) = role else { return place(&survey::raft::main(groups)?, ctx) };
+    match groups.into_iter().find(|group| group.role == role) {
+        Some(group) => place(&survey::raft::main(vec![group])?, ctx),
+        None => of(Some(role), ctx).await,
+    }
+}
+
+/// That a node is of the role that was named.
+///
+/// # Errors
+/// `InvalidArgument`: it is of another.
+pub(super) async fn is_of(node: &str, named: Option<Role>, ctx: &Ctx) -> Result<()> {
+    if named.is_some() {
+        let groups = survey::raft::groups(ctx, None).await?;
+        agreed(&format!("{node} is"), role_in(&groups, node), named)?;
+    }
+    Ok(())
+}
+
+fn role_in(groups: &[Group], node: &str) -> Option<Role> {
+    groups.iter().find(|group| group.has(node)).map(|group| group.role)
+}
+
+fn place(group: &Group, ctx: &Ctx) -> Result<Place> {
+    Ok(Place { role: group.role, way: Way::of(chosen(group)?, ctx) })
 }
 
 /// The leader; while there is none, anyone, who will say so. Pure.
@@ -45,16 +77,6 @@ fn chosen(group: &Group) -> Result<&survey::Known> {
             Err(Failure::new(Code::Unavailable, why).hint(hint))
         }
     }
-}
-
-/// The role of the group that a node belongs to: one that was named must be its own.
-///
-/// # Errors
-/// `InvalidArgument`: it is of another.
-pub(super) async fn role_of(node: &str, named: Option<Role>, ctx: &Ctx) -> Result<Option<Role>> {
-    let known = survey::directory(ctx).await?;
-    let its = known.iter().find(|one| one.node.as_deref() == Some(node)).and_then(|one| one.role);
-    agreed(&format!("{node} is"), its, named)
 }
 
 /// What is known and what was named, which must be the same. Pure.

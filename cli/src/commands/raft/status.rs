@@ -23,9 +23,7 @@ pub(super) async fn run(node: Option<String>, role: Option<Role>, ctx: &Ctx) -> 
 
 /// Raft as the named node sees it.
 async fn of_node(node: &str, role: Option<Role>, ctx: &Ctx) -> Result<RaftStatus> {
-    if role.is_some() && !node.contains(':') {
-        place::role_of(node, role, ctx).await?;
-    }
+    place::is_of(node, role, ctx).await?;
     let (reply, served_by) = Way::to(node, ctx)?.ask(AdminRequest::RaftStatus, ctx).await?;
     match reply {
         AdminReply::Raft(status) => Ok(*status),

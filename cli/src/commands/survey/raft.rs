@@ -29,8 +29,13 @@ impl Group {
     fn of(role: Role, mut said: Vec<Said<RaftStatus>>) -> Self {
         let no_raft = |one: &Said<RaftStatus>| matches!(&one.answer, Err(fault) if fault.code == Code::WrongRole);
         let elsewhere = said.iter().any(no_raft) && said.iter().all(|one| one.answer.is_err());
-        said.retain(|one| !elsewhere && !no_raft(one));
+        said.retain(|one| elsewhere || !no_raft(one));
         Self { role, said, elsewhere }
+    }
+
+    /// Whether that node is one of it.
+    pub(crate) fn has(&self, node: &str) -> bool {
+        self.said.iter().any(|one| one.known.node.as_deref() == Some(node))
     }
 
     /// Whether there is anything to say of it.
@@ -217,7 +222,7 @@ mod tests {
     fn nodes_with_redis_are_no_raft_group_and_hide_none() {
         let silent = said(Some(Role::Queue), Err(Fault::unavailable("refused")));
         let redis = Group::of(Role::Queue, vec![in_redis(), silent]);
-        assert!(redis.elsewhere && redis.said.is_empty());
+        assert!(redis.elsewhere);
         let mixed = Group::of(Role::Queue, vec![in_redis(), said(None, Ok(sample::status("b")))]);
         assert!(!mixed.elsewhere);
         assert_eq!(mixed.said.len(), 1);

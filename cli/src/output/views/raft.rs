@@ -75,7 +75,7 @@ pub(crate) struct Row<'a> {
 
 /// The peers, with what the others know of the silent ones.
 pub(crate) fn rows(group: &Group) -> Vec<Row<'_>> {
-    let said = &group.said;
+    let said = if group.elsewhere { &[] } else { group.said.as_slice() };
     let answers = || said.iter().filter_map(|one| one.answer.as_ref().ok());
     let newest = answers().max_by_key(|status| (status.term, status.voters.len()));
     let voters = newest.map(|status| status.voters.as_slice()).unwrap_or_default();
