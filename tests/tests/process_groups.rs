@@ -1,5 +1,5 @@
 //! Two Rafts at one list of endpoints, and a queue in Redis: `dsctl` speaks with the one that is meant.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
