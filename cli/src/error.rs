@@ -1,5 +1,7 @@
 //! What went wrong, with the code that the process ends with.
 
+use std::num::NonZero;
+
 use dsync_core::{Code, Effect, Fault};
 use serde_json::{Value, json};
 
@@ -18,7 +20,9 @@ pub(crate) struct Failure {
     /// Not on stdout in any format: it belongs to a child.
     pub(crate) stderr: bool,
     /// The request. When its effect is unknown: only one whose repetition has no second effect.
-    pub(crate) request_id: Option<u128>,
+    pub(crate) request_id: Option<NonZero<u128>>,
+    /// Of many jobs: how many were pushed nevertheless.
+    pub(crate) pushed: Option<u64>,
 }
 
 /// What can be done about a request whose effect is unknown and that has no name to repeat it by.
@@ -30,7 +34,7 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         let exit = Exit::of(fault.code);
-        Self { fault, exit, name: None, stderr: false, request_id: None }
+        Self { fault, exit, name: None, stderr: false, request_id: None, pushed: None }
     }
 }
 
@@ -76,7 +80,30 @@ impl Failure {
     /// Names the request.
     #[must_use]
     pub(crate) fn of_request(mut self, id: u128) -> Self {
-        self.request_id = Some(id);
+        self.request_id = NonZero::new(id);
+        self
+    }
+
+    /// A part of it was carried out: so many jobs are pushed, and a repetition under the same name adds
+    /// only the others.
+    #[must_use]
+    pub(crate) fn after_pushing(mut self, jobs: u64, request_id: u128) -> Self {
+        self.request_id = NonZero::new(request_id);
+        self.pushed = Some(jobs);
+        if jobs == 0 {
+            return self;
+        }
+        if self.fault.effect == Effect::None {
+            self.fault.effect = Effect::Done;
+        }
+        let repeat = format!(
+            "repeat with --request-id {}: the lines before are no second jobs",
+            hex_id(request_id)
+        );
+        self.fault.hint = Some(match self.fault.hint {
+            Some(hint) => format!("{hint}; {repeat}"),
+            None => format!("mend it and {repeat}"),
+        });
         self
     }
 
@@ -92,15 +119,19 @@ impl Failure {
 
     /// The document for machines, without version and kind.
     pub(crate) fn document(&self) -> Value {
-        json!({ "error": {
+        let mut error = json!({
             "code": self.name.unwrap_or_else(|| code_name(self.fault.code)),
             "exit": self.exit.number(),
             "message": self.fault.message,
             "hint": self.fault.hint,
             "retryable": self.fault.retryable,
             "outcome": outcome_name(self.fault.effect),
-            "request_id": self.request_id.map(hex_id),
-        }})
+            "request_id": self.request_id.map(|id| hex_id(id.get())),
+        });
+        if let (Some(pushed), Some(fields)) = (self.pushed, error.as_object_mut()) {
+            fields.insert("pushed".to_owned(), pushed.into());
+        }
+        json!({ "error": error })
     }
 
     /// The lines for people: what, whether it happened, what to do.
@@ -108,13 +139,16 @@ impl Failure {
         let mut lines = vec![format!("error: {}", self.fault.message)];
         match (self.fault.effect, self.request_id) {
             (Effect::None, _) => {}
+            (Effect::Done, _) if self.pushed.is_some() => {
+                lines.push("outcome: a part of it was carried out".to_owned());
+            }
             (Effect::Done, _) => lines.push("outcome: it was carried out".to_owned()),
             (Effect::Unknown, None) => {
                 lines.push("outcome: unknown, it may have been carried out".to_owned());
             }
             (Effect::Unknown, Some(id)) => lines.push(format!(
                 "outcome: unknown, it may have been carried out; repeating it with --request-id {} has no second effect",
-                hex_id(id)
+                hex_id(id.get())
             )),
         }
         if let Some(hint) = &self.fault.hint {
@@ -138,6 +172,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_pushed_before_a_failure_is_done() {
+        let broken = Failure::usage("line 3: it is no JSON object");
+        let none = broken.clone().after_pushing(0, 0xabc);
+        assert_eq!((none.fault.effect, none.fault.hint.as_deref()), (Effect::None, None));
+        let some = broken.after_pushing(2, 0xabc);
+        let error = &some.document()["error"];
+        assert_eq!((&error["outcome"], &error["pushed"]), (&"done".into(), &2.into()));
+        assert_eq!(error["request_id"], hex_id(0xabc));
+        let hint = error["hint"].as_str().unwrap();
+        assert!(hint.starts_with("mend it and repeat with --request-id 0000"), "{hint}");
+        assert!(some.lines()[1].contains("a part of it"), "{:?}", some.lines());
+        let lost = Failure::from(Fault::unknown("no answer").hint("wait")).after_pushing(2, 0xabc);
+        assert_eq!(lost.fault.effect, Effect::Unknown);
+        assert!(lost.fault.hint.unwrap().starts_with("wait; repeat with"));
+    }
+
+    #[test]
     fn a_request_is_to_be_repeated_by_its_id_only_where_nodes_know_it_again() {
         let unknown =
             Failure::from(Fault::unknown("no answer").hint("repeat it")).of_request(0xabc);
@@ -148,6 +199,6 @@ mod tests {
         assert!(lines.contains("outcome: unknown") && lines.contains(LOOK_FIRST), "{lines}");
         assert_eq!(once.document()["error"]["request_id"], Value::Null);
         let none = Failure::from(Fault::unavailable("no leader")).of_request(0xabc).once_only();
-        assert_eq!(none.request_id, Some(0xabc));
+        assert_eq!(none.request_id, NonZero::new(0xabc));
     }
 }

@@ -188,7 +188,9 @@ impl NodeService {
         }
         if needs_leader(&request) {
             if let Some(address) = self.leader_elsewhere() {
-                return self.hand_on(&address, head, request, until).await;
+                // Under this node's name the leader would hand it back.
+                let head = Head { target: None, ..head.clone() };
+                return self.hand_on(&address, &head, request, until).await;
             }
             if !self.parts.raft.has_leader() {
                 return forwarder.answer(Err(no_leader(self.parts.me.config.role)));

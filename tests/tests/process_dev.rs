@@ -91,7 +91,7 @@ async fn the_banner_is_true_and_nothing_is_left_after_ctrl_c() {
     let popped = dsctl::run(&first, &pop).await;
     assert!(popped.expect(0).stdout.contains(&said[1]), "{} in {}", said[1], popped.stdout);
     let peers = dsctl::run(&first, &["raft", "peers", "-o", "name"]).await;
-    assert_eq!(peers.expect(0).stdout.lines().count(), 3);
+    assert_eq!(peers.expect(0).stdout.lines().count(), 6, "of both Rafts");
     assert_eq!(left(temporary.path()).len(), 1);
 
     let output = running.end(Signal::INT);

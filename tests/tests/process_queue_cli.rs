@@ -200,7 +200,7 @@ async fn queues_are_looked_at_and_steered() {
     assert_eq!(items(&waited.ok())[0]["id"], "one");
 
     queue(&cluster, &["limit", "mail/a", "--max-jobs", "1", "--dedup", "5s"]).await.ok();
-    refused(&cluster, &["push", "mail/a", "x"], 69, "full: 1 jobs").await;
+    refused(&cluster, &["push", "mail/a", "x"], 69, "full: 1 job").await;
     let limits = queue(&cluster, &["limit", "mail/a", "--rate", "7"]).await.ok();
     assert_eq!(
         (&limits["limits"]["max_jobs"], &limits["limits"]["dedup_ms"]),

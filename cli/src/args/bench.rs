@@ -33,13 +33,13 @@ pub(crate) enum Bench {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct BenchRun {
     /// How long to measure
-    #[arg(long, short = 'd', value_name = "DURATION", default_value = "10s", value_parser = parse::positive)]
+    #[arg(long, short = 'd', value_name = "DURATION", default_value = "10s", value_parser = parse::positive, allow_hyphen_values = true)]
     pub(crate) duration: Duration,
     /// How long to warm up before
-    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = parse::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = parse::duration, allow_hyphen_values = true)]
     pub(crate) warmup: Duration,
     /// Connections that the clients share
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256), allow_negative_numbers = true)]
     pub(crate) connections: u32,
 }
 
@@ -47,15 +47,15 @@ pub(crate) struct BenchRun {
 #[derive(Debug, Args)]
 pub(crate) struct BenchQueue {
     /// Clients at the same time
-    #[arg(long, short = 'c', value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
     pub(crate) clients: u32,
     #[command(flatten)]
     pub(crate) run: BenchRun,
     /// Bytes of each payload
-    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=524_288))]
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=524_288), allow_negative_numbers = true)]
     pub(crate) size: u32,
     /// Jobs of one push, one take, one acknowledgement
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), allow_negative_numbers = true)]
     pub(crate) batch: u32,
     /// Limits: p50=, p99= at most so long, rate= at least, errors= at most; exit 1 when missed
     #[arg(long, value_name = "LIMIT,…", value_delimiter = ',', value_parser = slo)]
@@ -66,7 +66,7 @@ pub(crate) struct BenchQueue {
 #[derive(Debug, Args)]
 pub(crate) struct BenchLock {
     /// Clients at the same time
-    #[arg(long, short = 'c', value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000), allow_negative_numbers = true)]
     pub(crate) clients: u32,
     #[command(flatten)]
     pub(crate) run: BenchRun,
@@ -74,10 +74,10 @@ pub(crate) struct BenchLock {
     #[arg(long, conflicts_with = "sessions")]
     pub(crate) contended: bool,
     /// Only hold so many sessions and keep them alive
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), allow_negative_numbers = true)]
     pub(crate) sessions: Option<u32>,
     /// Lease of the sessions
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::ttl)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::ttl, allow_hyphen_values = true)]
     pub(crate) ttl: Duration,
     /// Limits: p50=, p99= at most so long, rate= at least, errors= at most; exit 1 when missed
     #[arg(long, value_name = "LIMIT,…", value_delimiter = ',', value_parser = slo)]

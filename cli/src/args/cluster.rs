@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::OfRole;
+
 /// Verbs of `cluster`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cluster {
@@ -19,9 +21,11 @@ pub(crate) enum Cluster {
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
-    /// `leader`, `all-up` or `nodes=N`
+    /// `leader` (of the lock nodes and, unless in Redis, of the queue nodes), `all-up` or `nodes=N`
     #[arg(long = "for", value_name = "GOAL", value_parser = goal)]
     pub(crate) goal: Goal,
+    #[command(flatten)]
+    pub(crate) of: OfRole,
 }
 
 /// What to wait for.

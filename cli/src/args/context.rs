@@ -47,7 +47,7 @@ pub(crate) struct ContextAdd {
     #[arg(long, value_name = "FILE")]
     pub(crate) node_file: Vec<PathBuf>,
     /// Its --timeout
-    #[arg(long, value_name = "DURATION", value_parser = parse::positive)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::positive, allow_hyphen_values = true)]
     pub(crate) default_timeout: Option<Duration>,
     /// Use it from now on
     #[arg(long = "use")]

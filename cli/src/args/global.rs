@@ -19,7 +19,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     pub(crate) context: Option<String>,
     /// Time for the whole command; a --wait is added to it [env: DSCTL_TIMEOUT] [default: 5s]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = parse::duration)]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     pub(crate) timeout: Option<std::time::Duration>,
     /// Format of what is printed [env: DSCTL_OUTPUT] [default: table]
     #[arg(

@@ -122,10 +122,10 @@ pub(crate) struct Acquire {
     #[command(flatten)]
     pub(crate) share: Share,
     /// Lease: how long it is held unless renewed
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::ttl)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::ttl, allow_hyphen_values = true)]
     pub(crate) ttl: Duration,
     /// Longest wait
-    #[arg(long, value_name = "DURATION", value_parser = parse::wait, conflicts_with = "no_wait")]
+    #[arg(long, value_name = "DURATION", value_parser = parse::wait, conflicts_with = "no_wait", allow_hyphen_values = true)]
     pub(crate) wait: Option<Duration>,
     /// Do not wait (the default)
     #[arg(long)]
@@ -175,7 +175,7 @@ pub(crate) struct Renew {
     #[arg(long, value_parser = token)]
     pub(crate) token: Token,
     /// A new lease; without it the old one runs anew
-    #[arg(long, value_name = "DURATION", value_parser = parse::ttl)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::ttl, allow_hyphen_values = true)]
     pub(crate) ttl: Option<Duration>,
 }
 
@@ -188,16 +188,16 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) share: Share,
     /// Lease: the command is dead so long after the cluster was last heard, at the latest
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = parse::ttl)]
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = parse::ttl, allow_hyphen_values = true)]
     pub(crate) ttl: Duration,
     /// Longest wait for the locks [default: 24h]
-    #[arg(long, value_name = "DURATION", value_parser = parse::wait, conflicts_with = "no_wait")]
+    #[arg(long, value_name = "DURATION", value_parser = parse::wait, conflicts_with = "no_wait", allow_hyphen_values = true)]
     pub(crate) wait: Option<Duration>,
     /// Do not wait for the locks
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Time between TERM and KILL when the lease runs out, at most a third of it [default: a third, at most 10s]
-    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     pub(crate) grace: Option<Duration>,
     /// Leave the command in this process group, so that it may read the terminal; only the command
     /// itself is signalled and killed then, not what it starts
@@ -250,7 +250,7 @@ pub(crate) struct Convert {
     #[arg(long, value_enum)]
     pub(crate) to: ConvertTo,
     /// Longest wait; the lease is renewed meanwhile
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse::wait)]
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse::wait, allow_hyphen_values = true)]
     pub(crate) wait: Duration,
 }
 

@@ -29,7 +29,7 @@ pub(crate) use queue::{
     Dlq, DlqIds, DurabilityArg, Export, Extend, Import, JobFields, LimitArgs, Nack, Pause, Peek,
     Pop, Purge, Push, Queue, QueueList, QueueName, QueueStats, Receipts, Reject, Ring, Work,
 };
-pub(crate) use raft::{Raft, Snapshot};
+pub(crate) use raft::{OfRole, Raft, Snapshot};
 
 use clap::{Parser, Subcommand};
 

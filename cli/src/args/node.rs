@@ -17,7 +17,7 @@ pub(crate) enum Node {
         /// HOST:PORT, dialed directly, or a NODE_ID, asked through any node
         addr: String,
         /// How many times
-        #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000), allow_negative_numbers = true)]
         count: u32,
     },
     /// Show a node's effective configuration and where each value came from

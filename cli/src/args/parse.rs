@@ -8,7 +8,7 @@ use dsync_core::lock::Mode;
 use dsync_core::name::Name;
 
 pub(crate) use queue::{
-    delay, error_text, header, job_id, lease, point_in_time, receipt, ttl_of_job,
+    delay, error_text, header, job_id, lease, point_in_time, receipt, some, ttl_of_job, whole,
 };
 
 /// Longest duration that is taken: 10 years would only hide a slip of the finger.

@@ -124,9 +124,19 @@ impl Ctx {
         request: AdminRequest,
         target: Option<String>,
     ) -> Result<Answer<AdminReply>> {
+        self.admin_by(self.client(), request, target).await
+    }
+
+    /// Asks about nodes on another way.
+    pub(crate) async fn admin_by(
+        &self,
+        client: &Client,
+        request: AdminRequest,
+        target: Option<String>,
+    ) -> Result<Answer<AdminReply>> {
         let options = self.options(self.left(), target);
         // Nodes remember no names of such requests.
-        let answer = self.outcome(self.client().admin(request, options).await);
+        let answer = self.outcome(client.admin(request, options).await);
         answer.map_err(Failure::once_only)
     }
 

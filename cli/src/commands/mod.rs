@@ -14,6 +14,7 @@ mod raft;
 pub(crate) mod refusal;
 pub(crate) mod survey;
 mod version;
+mod way;
 
 use dsync_core::Code;
 
@@ -23,9 +24,10 @@ use crate::exit::Exit;
 
 pub(crate) use bench::tally::Report;
 pub(crate) use ctx::{Ctx, unexpected};
-pub(crate) use raft::verdict::reason as raft_reason;
 #[cfg(test)]
 pub(crate) use raft::verdict::summary as raft_summary;
+pub(crate) use raft::verdict::{led as raft_led, reason as raft_reason};
+pub(crate) use survey::raft::no_raft_text;
 
 /// Carries a command out.
 pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<Exit> {

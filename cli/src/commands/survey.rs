@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use dsync::api::{AdminReply, AdminRequest, NodeInfo, RaftStatus};
+use dsync::api::{AdminReply, AdminRequest, NodeInfo};
 use dsync_core::Fault;
 use dsync_core::node::Role;
 use futures::future::join_all;
 
-use crate::connect;
 use crate::error::Result;
 
 use super::Ctx;
 use super::ctx::unexpected;
+use super::way::Way;
+
+pub(crate) mod raft;
 
 /// Longest time that one node may take.
 const EACH: Duration = Duration::from_secs(1);
@@ -51,7 +53,7 @@ impl Known {
 }
 
 /// Adds a node unless it is known; fills in what was unknown of it.
-fn learn(all: &mut Vec<Known>, news: Known) {
+pub(crate) fn learn(all: &mut Vec<Known>, news: Known) {
     match all.iter_mut().find(|old| old.same(&news)) {
         Some(old) => {
             old.node = old.node.take().or(news.node);
@@ -138,73 +140,6 @@ async fn node_info(ctx: &Ctx, mut known: Known) -> Said<NodeInfo> {
     Said { known, answer }
 }
 
-/// Raft as every lock node sees it. Voters that only others name are asked as well.
-pub(crate) async fn raft_statuses(ctx: &Ctx) -> Result<Vec<Said<RaftStatus>>> {
-    let mut known: Vec<Known> = directory(ctx).await?;
-    known.retain(|one| one.role.is_none_or(|role| role == Role::Lock));
-    let mut said: Vec<Said<RaftStatus>> = Vec::new();
-    for _ in 0..ROUNDS {
-        let unasked = known.get(said.len()..).unwrap_or_default().to_vec();
-        if unasked.is_empty() {
-            break;
-        }
-        let answers = join_all(unasked.into_iter().map(|one| raft_status(ctx, one))).await;
-        let first = said.len();
-        said.extend(answers);
-        for one in members(said.get(first..).unwrap_or_default()) {
-            learn(&mut known, one);
-        }
-        if said.iter().all(|one| one.answer.as_ref().map_or(true, |s| s.voters.is_empty())) {
-            for one in configured_peers(ctx, &said).await {
-                learn(&mut known, one);
-            }
-        }
-    }
-    // Before its role is known a node of another role may have been asked: it is no lock node.
-    said.retain(|one| {
-        one.known.role.is_some()
-            || one.answer.is_ok()
-            || !matches!(&one.answer, Err(fault) if fault.code == dsync_core::Code::WrongRole)
-    });
-    let members = members(&said);
-    if !members.is_empty() {
-        let mut peers = configured_peers(ctx, &said).await;
-        peers.extend(members);
-        let expected = |one: &Known| ctx.settings.expected.iter().any(|e| e.address == one.address);
-        said.retain(|one| belongs(&one.known, &peers) || expected(&one.known));
-    }
-    said.sort_by_key(|one| one.known.label().to_owned());
-    Ok(without_doubles(said))
-}
-
-/// Whether a node is a member or a configured peer: one that only greeted the cluster, by the name
-/// that it gave itself, is no part of its Raft.
-fn belongs(one: &Known, members_and_peers: &[Known]) -> bool {
-    members_and_peers.iter().any(|other| other.same(one) || other.address == one.address)
-}
-
-/// The voters and learners that the answers name.
-fn members(said: &[Said<RaftStatus>]) -> Vec<Known> {
-    said.iter()
-        .filter_map(|one| one.answer.as_ref().ok())
-        .flat_map(|status| status.voters.iter().chain(&status.learners))
-        .map(|(node, address, _)| Known {
-            node: Some(node.clone()),
-            role: Some(Role::Lock),
-            address: address.clone(),
-        })
-        .collect()
-}
-
-/// The peers in the configuration of the first node that answers: all there is while forming.
-async fn configured_peers(ctx: &Ctx, said: &[Said<RaftStatus>]) -> Vec<Known> {
-    let Some(one) = said.iter().find(|one| one.answer.is_ok()) else { return Vec::new() };
-    match node_info(ctx, one.known.clone()).await.answer {
-        Ok(info) => configured(&info).filter(|one| one.role == Some(Role::Lock)).collect(),
-        Err(_) => Vec::new(),
-    }
-}
-
 /// The nodes that a node's configuration names. `PEER_ADDRESSES` have its role; what those in
 /// `CLUSTER_ADDRESSES` do is not known from here.
 fn configured(info: &NodeInfo) -> impl Iterator<Item = Known> {
@@ -240,34 +175,15 @@ pub(crate) async fn planned(ctx: &Ctx) -> Result<Vec<Known>> {
     Ok(all)
 }
 
-/// Raft as one node sees it.
-async fn raft_status(ctx: &Ctx, mut known: Known) -> Said<RaftStatus> {
-    let answer = ask(ctx, &known, AdminRequest::RaftStatus).await.and_then(|reply| match reply {
-        AdminReply::Raft(status) => Ok(*status),
-        _ => Err(unexpected(known.label()).fault),
-    });
-    if let Ok(status) = &answer {
-        known.node = Some(status.node.clone());
-    }
-    Said { known, answer }
-}
-
 /// Asks one node, and gives it a second at most.
 async fn ask(
     ctx: &Ctx,
     known: &Known,
     request: AdminRequest,
 ) -> std::result::Result<AdminReply, Fault> {
-    // An address that the user named is dialed from here, so that the reason for a failure is the
-    // one that counts here; any other may only be known inside, and is asked through a node.
-    let named = ctx.settings.endpoints.contains(&known.address)
-        || ctx.settings.expected.iter().any(|one| one.address == known.address);
-    if named {
-        let client = connect::client(ctx.net(), std::slice::from_ref(&known.address));
-        return client.admin(request, ctx.options(EACH, None)).await?.result;
-    }
-    let options = ctx.options(EACH, Some(known.label().to_owned()));
-    ctx.client().admin(request, options).await?.result
+    let way = Way::of(known, ctx);
+    let options = ctx.options(EACH, way.target);
+    way.client.admin(request, options).await?.result
 }
 
 #[cfg(test)]
@@ -332,13 +248,5 @@ mod tests {
         assert_eq!(all, [peer.clone(), queue, cache.clone()]);
         let there: Vec<Known> = all.into_iter().filter(is_there).collect();
         assert_eq!(there, [peer, cache]);
-    }
-
-    #[test]
-    fn who_only_greeted_the_cluster_is_no_part_of_its_raft() {
-        let cluster = [known(Some("a"), "h:1"), known(None, "h:2")];
-        assert!(belongs(&known(Some("a"), "elsewhere:1"), &cluster));
-        assert!(belongs(&known(Some("b"), "h:2"), &cluster));
-        assert!(!belongs(&known(Some("wrong"), "h:9"), &cluster));
     }
 }

@@ -224,8 +224,11 @@ fn waiting_text(what: &str, position: u32, blockers: &[Holder]) -> String {
     }
 }
 
+/// Name of the end that a signal brings.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
 /// The end that a signal brings.
 pub(crate) fn interrupted(signal: Signal) -> Failure {
     let text = format!("interrupted by signal {}; the request is given up", signal.as_raw());
-    Failure::new(dsync_core::Code::Timeout, text).named("interrupted").exit(exit_of(signal))
+    Failure::new(dsync_core::Code::Timeout, text).named(INTERRUPTED).exit(exit_of(signal))
 }

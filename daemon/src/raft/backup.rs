@@ -10,18 +10,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dsync::api::AdminReply;
+use dsync::backup::{FORMAT, Header};
 use dsync_core::node::Role;
 use dsync_core::{Code, Fault};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::engine::{Engine, NotDone};
 use super::machine::{Machine, Piece};
 
-const MAGIC: &[u8; 8] = b"DSYNCBAK";
-const FORMAT: u32 = 1;
 /// Bytes of one piece on the wire: well below the frame limit of clients.
 const PIECE: usize = 256 * 1024;
 /// Bytes of one piece in the log: below the engine's limit for a command.
@@ -32,15 +30,6 @@ const BACKUP_MAX: usize = 1 << 30;
 const TRANSFERS_MAX: usize = 2;
 /// A transfer that rests for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What stands before the state.
-#[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    format: u32,
-    role: Role,
-    index: u64,
-    t_ms: u64,
-}
 
 /// A piece of a backup from a client.
 #[derive(Debug)]
@@ -103,12 +92,7 @@ impl Transfers {
     ) -> Result<AdminReply, Fault> {
         if id == 0 {
             let data = take(engine, role, within).await?;
-            let mut out = self.out.lock();
-            make_room(&mut out)?;
-            let id = xxh3_64(&data) | 1;
-            let reply = piece_of(id, &data, 0)?;
-            out.insert(id, Transfer { data, touched: Instant::now() });
-            return Ok(reply);
+            return self.begin(data);
         }
         let mut out = self.out.lock();
         let transfer = out
@@ -120,6 +104,18 @@ impl Transfers {
             && offset + u64::try_from(data.len()).unwrap_or(0) >= *total
         {
             out.remove(&id);
+        }
+        Ok(reply)
+    }
+
+    /// The first piece of a new backup. What fits into it is done with.
+    fn begin(&self, data: Vec<u8>) -> Result<AdminReply, Fault> {
+        let id = xxh3_64(&data) | 1;
+        let reply = piece_of(id, &data, 0)?;
+        if data.len() > PIECE {
+            let mut out = self.out.lock();
+            make_room(&mut out)?;
+            out.insert(id, Transfer { data, touched: Instant::now() });
         }
         Ok(reply)
     }
@@ -209,8 +205,8 @@ async fn take<M: Machine>(
         .map_err(failed)?;
     let index = engine.applied().borrow().last.as_ref().map_or(0, openraft::LogId::index);
     let header = Header { format: FORMAT, role, index, t_ms };
-    let mut whole = MAGIC.to_vec();
-    whole.extend(postcard::to_stdvec(&header).map_err(|e| failed(std::io::Error::other(e)))?);
+    let no_header = || failed(std::io::Error::other("its header cannot be written"));
+    let mut whole = header.write().ok_or_else(no_header)?;
     whole.extend(state);
     let checksum = xxh3_64(&whole);
     whole.extend(checksum.to_le_bytes());
@@ -223,17 +219,13 @@ fn open(whole: &[u8], role: Role) -> Result<(Header, &[u8]), Fault> {
         Fault::new(Code::InvalidArgument, format!("this cannot be restored: {why}"))
             .hint("use a file that `dsctl raft snapshot save` wrote")
     };
-    let rest = whole.strip_prefix(MAGIC).ok_or_else(|| bad("it is not a dsync backup"))?;
-    let (body, checksum) = rest.split_last_chunk::<8>().ok_or_else(|| bad("it is cut short"))?;
-    let signed = whole.get(..MAGIC.len() + body.len()).unwrap_or_default();
-    if xxh3_64(signed) != u64::from_le_bytes(*checksum) {
+    // Of something that is no backup at all this is the better answer.
+    Header::read(whole).map_err(|why| bad(&why))?;
+    let (body, checksum) = whole.split_last_chunk::<8>().ok_or_else(|| bad("it is cut short"))?;
+    if xxh3_64(body) != u64::from_le_bytes(*checksum) {
         return Err(bad("its checksum does not match: it is damaged or cut short"));
     }
-    let (header, state): (Header, &[u8]) =
-        postcard::take_from_bytes(body).map_err(|_| bad("its header cannot be read"))?;
-    if header.format != FORMAT {
-        return Err(bad(&format!("its format is {}, this version knows {FORMAT}", header.format)));
-    }
+    let (header, state) = Header::read(body).map_err(|why| bad(&why))?;
     if header.role != role {
         return Err(bad(&format!("it is of {} nodes, these are {role} nodes", header.role)));
     }
@@ -246,8 +238,7 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let header = Header { format: FORMAT, role: Role::Lock, index: 9, t_ms: 5 };
-        let mut whole = MAGIC.to_vec();
-        whole.extend(postcard::to_stdvec(&header).unwrap());
+        let mut whole = header.write().unwrap();
         whole.extend(b"state");
         let checksum = xxh3_64(&whole);
         whole.extend(checksum.to_le_bytes());
@@ -266,6 +257,20 @@ mod tests {
             assert!(open(&bad, Role::Lock).is_err(), "flipped byte {at}");
             assert!(open(&good[..at], Role::Lock).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_backup_of_one_piece_is_not_on_its_way_any_more() {
+        let transfers = Transfers::default();
+        for _ in 0..=TRANSFERS_MAX {
+            transfers.begin(vec![7; PIECE]).unwrap();
+        }
+        for n in 0..TRANSFERS_MAX {
+            transfers.begin(vec![u8::try_from(n).unwrap(); PIECE + 1]).unwrap();
+        }
+        let refused = transfers.begin(vec![9; PIECE + 1]).unwrap_err();
+        assert_eq!(refused.code, Code::Unavailable);
+        transfers.begin(vec![9; PIECE]).unwrap();
     }
 
     #[test]

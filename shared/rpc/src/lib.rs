@@ -1,6 +1,7 @@
 //! Client library of dsync: locks, job queues and a coherent cache.
 
 pub mod api;
+pub mod backup;
 pub mod client;
 pub mod codec;
 pub mod connection;

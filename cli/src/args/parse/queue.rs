@@ -46,6 +46,19 @@ pub(crate) fn receipt(text: &str) -> Result<Receipt, String> {
     Receipt::parse(text).map_err(with_hint)
 }
 
+/// A whole number.
+pub(crate) fn whole(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{text:?} is no whole number from 0 on"))
+}
+
+/// A whole number other than 0.
+pub(crate) fn some(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(number @ 1..) => Ok(number),
+        _ => Err(format!("{text:?} is no whole number from 1 on")),
+    }
+}
+
 /// `NAME=VALUE`.
 pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

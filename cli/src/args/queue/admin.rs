@@ -37,7 +37,7 @@ pub(crate) struct QueueStats {
     #[arg(long)]
     pub(crate) watch: bool,
     /// Time between two looks, with --watch
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse::positive, requires = "watch")]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse::positive, requires = "watch", allow_hyphen_values = true)]
     pub(crate) interval: Duration,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Peek {
     #[arg(long, value_enum, value_name = "STATE", default_value = "ready")]
     pub(crate) state: StateArg,
     /// At most so many jobs
-    #[arg(short = 'n', long = "max", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(short = 'n', long = "max", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
     pub(crate) max: u32,
     /// One job, wherever it is
     #[arg(long, value_parser = parse::job_id, conflicts_with_all = ["state", "max"])]
@@ -129,13 +129,13 @@ pub(crate) struct LimitArgs {
     #[arg(value_parser = parse::name)]
     pub(crate) queue: Name,
     /// Jobs that are ready, delayed or leased; 0: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse::whole, allow_negative_numbers = true)]
     pub(crate) max_jobs: Option<u64>,
     /// What a push to a full queue does
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) overflow: Option<OverflowArg>,
     /// Jobs that may be leased at one time; 0: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..), allow_negative_numbers = true)]
     pub(crate) max_in_flight: Option<u32>,
     /// Deliveries in a second, on average; 0: no limit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000), allow_negative_numbers = true)]
@@ -144,7 +144,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000), allow_negative_numbers = true)]
     pub(crate) burst: Option<u32>,
     /// How long ids of acknowledged jobs are remembered
-    #[arg(long, value_name = "DURATION", value_parser = parse::delay)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::delay, allow_hyphen_values = true)]
     pub(crate) dedup: Option<Duration>,
 }
 
@@ -158,6 +158,8 @@ pub(crate) enum Dlq {
     #[command(before_help = "Example:\n  dsctl queue dlq show mails order-17")]
     Show(DlqShow),
     /// Put dead letters back into the queue, with all their attempts before them
+    ///
+    /// Whatever `queue limit --max-jobs` says: they have been let in once.
     #[command(before_help = "Example:\n  dsctl queue dlq redrive mails --all")]
     Redrive(DlqIds),
     /// Remove dead letters for good
@@ -172,7 +174,7 @@ pub(crate) struct DlqList {
     #[arg(value_parser = parse::name)]
     pub(crate) queue: Name,
     /// At most so many
-    #[arg(short = 'n', long = "max", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(short = 'n', long = "max", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
     pub(crate) max: u32,
 }
 

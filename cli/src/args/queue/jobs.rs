@@ -22,18 +22,18 @@ pub(crate) struct JobFields {
     #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
     pub(crate) at: Option<Duration>,
     /// Deliveries before it goes to the dead letters; 0: no limit
-    #[arg(long, value_name = "N", default_value_t = dsync_core::queue::DEFAULT_ATTEMPTS)]
+    #[arg(long, value_name = "N", default_value_t = dsync_core::queue::DEFAULT_ATTEMPTS, value_parser = clap::value_parser!(u32).range(0..), allow_negative_numbers = true)]
     pub(crate) max_attempts: u32,
     /// Pause after the first failure, doubled each time; 0: none [default: 1s]
-    #[arg(long, value_name = "DURATION", value_parser = parse::delay)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::delay, allow_hyphen_values = true)]
     pub(crate) backoff: Option<Duration>,
     /// To the dead letters if not done so long after the push
-    #[arg(long, value_name = "DURATION", value_parser = parse::ttl_of_job)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::ttl_of_job, allow_hyphen_values = true)]
     pub(crate) ttl: Option<Duration>,
     /// A header, for the consumer; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse::header)]
     pub(crate) headers: Vec<(String, String)>,
-    /// Answer no sooner than the push is so safe
+    /// Answer no sooner than the push is so safe; if less was reached, the job is pushed and the exit code 69
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) durability: Option<DurabilityArg>,
 }
@@ -88,13 +88,13 @@ pub(crate) struct Pop {
     #[arg(value_parser = parse::name)]
     pub(crate) queue: Name,
     /// At most so many jobs
-    #[arg(short = 'n', long = "max", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(short = 'n', long = "max", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), allow_negative_numbers = true)]
     pub(crate) max: u32,
     /// Longest wait for a job
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse::wait)]
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse::wait, allow_hyphen_values = true)]
     pub(crate) wait: Duration,
     /// Time to say what became of them
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::lease)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::lease, allow_hyphen_values = true)]
     pub(crate) lease: Duration,
     /// Acknowledge at once: a job is lost if this command, or what reads it, fails
     #[arg(long, conflicts_with = "lease")]
@@ -141,6 +141,6 @@ pub(crate) struct Extend {
     #[command(flatten)]
     pub(crate) of: Receipts,
     /// The lease from now on
-    #[arg(long, value_name = "DURATION", value_parser = parse::lease)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::lease, allow_hyphen_values = true)]
     pub(crate) lease: Duration,
 }

@@ -4,13 +4,15 @@ use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::views;
 
-use super::{Ctx, survey, verdict};
+use super::{Ctx, survey};
 
 /// Shows who belongs to what.
 pub(super) async fn run(ctx: &Ctx) -> Result<Exit> {
-    let known = survey::planned(ctx).await?;
-    let said = survey::raft_statuses(ctx).await?;
-    let leader = verdict::leader(&said).ok();
-    ctx.out.show(&views::cluster::topology(&known, &said, leader, &ctx.settings.expected))?;
+    let mut known = survey::planned(ctx).await?;
+    let groups = survey::raft::groups(ctx, None).await?;
+    for one in groups.iter().flat_map(|group| &group.said) {
+        survey::learn(&mut known, one.known.clone());
+    }
+    ctx.out.show(&views::cluster::topology(&known, &groups, &ctx.settings.expected))?;
     Ok(Exit::Done)
 }

@@ -7,6 +7,7 @@ use dsync_core::Code;
 
 use crate::args::{Goal, Wait};
 use crate::commands::survey::Said;
+use crate::commands::survey::raft::{Group, no_raft_text};
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::{human, progress, views};
@@ -22,7 +23,7 @@ pub(super) async fn run(args: &Wait, ctx: &Ctx) -> Result<Exit> {
     let spinner = progress::spinner(&ctx.out, "looking".to_owned());
     let mut last = String::new();
     loop {
-        match look(args.goal, ctx).await {
+        match look(args, ctx).await {
             Ok(met) => {
                 spinner.finish_and_clear();
                 let waited = given.saturating_sub(ctx.left());
@@ -47,13 +48,35 @@ pub(super) async fn run(args: &Wait, ctx: &Ctx) -> Result<Exit> {
 }
 
 /// What was found, or what is missing.
-async fn look(goal: Goal, ctx: &Ctx) -> std::result::Result<String, String> {
-    if goal == Goal::Leader {
-        let said = survey::raft_statuses(ctx).await.map_err(|failure| failure.fault.message)?;
-        return verdict::leader(&said).map(|leader| format!("{} leads", leader.node));
+async fn look(args: &Wait, ctx: &Ctx) -> std::result::Result<String, String> {
+    if args.goal == Goal::Leader {
+        let groups = survey::raft::groups(ctx, args.of.role()).await;
+        return leaders(&groups.map_err(|failure| failure.fault.message)?);
     }
     let said = survey::node_infos(ctx).await.map_err(|failure| failure.fault.message)?;
-    judge(goal, &said)
+    judge(args.goal, &said)
+}
+
+/// Whether every Raft has a leader: pure.
+fn leaders(groups: &[Group]) -> std::result::Result<String, String> {
+    let with_raft: Vec<&Group> = groups.iter().filter(|group| !group.elsewhere).collect();
+    let (first, more) = match with_raft.as_slice() {
+        [] => {
+            let text = groups.first().map_or_else(String::new, |group| no_raft_text(group.role));
+            return Err(format!("{text}, and no leader; wait for all-up"));
+        }
+        [first, more @ ..] => (*first, more),
+    };
+    let one = |group: &Group| verdict::leader(group).map(|leader| format!("{} leads", leader.node));
+    if more.is_empty() {
+        return one(first);
+    }
+    let all: Vec<_> = with_raft.iter().map(|group| (group.role, one(group))).collect();
+    let said = all.iter().map(|(role, led)| match led {
+        Ok(text) | Err(text) => format!("{role}: {text}"),
+    });
+    let said = said.collect::<Vec<_>>().join("; ");
+    if all.iter().all(|(_, led)| led.is_ok()) { Ok(said) } else { Err(said) }
 }
 
 /// Whether the nodes are as wanted: pure.
@@ -107,5 +130,16 @@ mod tests {
             "2 of 3 nodes serve, 3 wanted; node-lock-3: connection refused"
         );
         assert_eq!(judge(Goal::Nodes(9), &said[..2]).unwrap_err(), "2 of 2 nodes serve, 9 wanted");
+    }
+
+    #[test]
+    fn every_raft_must_have_a_leader_and_a_queue_in_redis_has_none() {
+        use dsync_core::node::Role;
+        let empty = |role| Group { role, said: Vec::new(), elsewhere: false };
+        let redis = Group { elsewhere: true, ..empty(Role::Queue) };
+        let missing = leaders(&[empty(Role::Lock), empty(Role::Queue)]).unwrap_err();
+        assert!(missing.starts_with("lock: no leader") && missing.contains("queue: no leader"));
+        assert!(leaders(&[empty(Role::Lock)]).unwrap_err().starts_with("no leader"));
+        assert!(leaders(&[redis]).unwrap_err().contains("its jobs in Redis"));
     }
 }

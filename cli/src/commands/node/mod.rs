@@ -2,18 +2,17 @@
 
 mod ping;
 
-use dsync::Client;
 use dsync::api::{AdminReply, AdminRequest, NodeInfo};
 
-use crate::args::{self, Node};
-use crate::connect;
-use crate::error::{Failure, Result};
+use crate::args::Node;
+use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::View;
 use crate::output::views;
 
 use super::Ctx;
 use super::ctx::unexpected;
+use super::way::Way;
 
 /// Carries a verb out.
 pub(super) async fn run(verb: Node, ctx: &Ctx) -> Result<Exit> {
@@ -35,33 +34,5 @@ async fn show(addr: &str, view: fn(&NodeInfo) -> View, ctx: &Ctx) -> Result<Exit
             Ok(Exit::Done)
         }
         _ => Err(unexpected(&served_by)),
-    }
-}
-
-/// How a node is reached.
-pub(super) struct Way {
-    client: Client,
-    target: Option<String>,
-}
-
-impl Way {
-    /// An address is dialed directly, whatever the node calls itself; a name is asked through any node.
-    pub(super) fn to(addr: &str, ctx: &Ctx) -> Result<Self> {
-        if !addr.contains(':') {
-            let name = dsync_core::name::Name::parse("node", addr)?;
-            return Ok(Self { client: ctx.client().clone(), target: Some(name.into()) });
-        }
-        let endpoint = args::endpoint(addr).map_err(Failure::usage)?;
-        Ok(Self { client: connect::client(ctx.net(), &[endpoint]), target: None })
-    }
-
-    pub(super) async fn ask(
-        &self,
-        request: AdminRequest,
-        ctx: &Ctx,
-    ) -> Result<(AdminReply, String)> {
-        let options = ctx.options(ctx.left(), self.target.clone());
-        let answer = self.client.admin(request, options).await?;
-        Ok((answer.result?, answer.served_by))
     }
 }

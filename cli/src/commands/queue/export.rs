@@ -48,11 +48,13 @@ pub(super) async fn run(args: Export, ctx: &Ctx) -> Result<Exit> {
     }
     let names: Vec<_> = cut.iter().take(NAMED).map(JobId::to_string).collect();
     let more = if cut.len() > NAMED { ", …" } else { "" };
-    let why = format!(
-        "{} jobs are left out, for their payloads are too long to be looked at: {}{more}",
-        cut.len(),
-        names.join(", ")
-    );
+    let names = names.join(", ");
+    let why = match cut.len() {
+        1 => format!("{names} is left out, for its payload is too long to be looked at"),
+        some => format!(
+            "{some} jobs are left out, for their payloads are too long to be looked at: {names}{more}"
+        ),
+    };
     let failure = bad_data(why).hint("take them with `dsctl queue pop`").on_stderr();
     Err(failure)
 }

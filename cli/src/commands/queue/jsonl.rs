@@ -5,7 +5,9 @@ use base64::prelude::BASE64_STANDARD;
 use std::collections::BTreeMap;
 
 use dsync_core::Fault;
-use dsync_core::queue::{Command, JobId, JobView, NewJob, PAYLOAD_MAX, PRIORITY_MAX, State, check};
+use dsync_core::queue::{
+    Command, DELAY_MAX_MS, JobId, JobView, NewJob, PAYLOAD_MAX, PRIORITY_MAX, State, check,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -15,15 +17,66 @@ use crate::output::views::queue::{headers, payload_fields};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
-    payload: Option<String>,
-    payload_base64: Option<String>,
-    id: Option<String>,
-    priority: Option<u8>,
-    delay_ms: Option<u64>,
-    max_attempts: Option<u32>,
-    backoff_ms: Option<u64>,
-    ttl_ms: Option<u64>,
-    headers: Option<BTreeMap<String, String>>,
+    payload: Option<Value>,
+    payload_base64: Option<Value>,
+    id: Option<Value>,
+    priority: Option<Value>,
+    delay_ms: Option<Value>,
+    max_attempts: Option<Value>,
+    backoff_ms: Option<Value>,
+    ttl_ms: Option<Value>,
+    headers: Option<Value>,
+}
+
+/// A text.
+fn text(field: &str, value: Option<Value>) -> Result<Option<String>, String> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(format!("{field} is {}; it must be a text in quotes", short(&other))),
+    }
+}
+
+/// A whole number of at most `most`.
+fn number(field: &str, value: Option<&Value>, most: u64) -> Result<Option<u64>, String> {
+    let Some(value) = value else { return Ok(None) };
+    match value.as_u64() {
+        Some(number) if number <= most => Ok(Some(number)),
+        _ => {
+            let what = if field.ends_with("_ms") { " of milliseconds" } else { "" };
+            let value = short(value);
+            Err(format!("{field} is {value}; it must be a whole number{what} from 0 to {most}"))
+        }
+    }
+}
+
+/// Names with texts.
+fn texts(field: &str, value: Option<Value>) -> Result<Option<Vec<(String, String)>>, String> {
+    let Some(value) = value else { return Ok(None) };
+    let Value::Object(fields) = value else {
+        let value = short(&value);
+        return Err(format!(
+            "{field} is {value}; it must be an object, such as {{\"lang\":\"en\"}}"
+        ));
+    };
+    let mut all = BTreeMap::new();
+    for (name, value) in fields {
+        let inner = format!("{field}.{name}");
+        if let Some(text) = text(&inner, Some(value))? {
+            all.insert(name, text);
+        }
+    }
+    Ok(Some(all.into_iter().collect()))
+}
+
+/// A value as the user wrote it, or what it is if it is long.
+fn short(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        Value::String(_) => "a text".to_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
 }
 
 /// The job of a line. What it leaves out is that of `template`; `bits` make its id.
@@ -31,51 +84,57 @@ struct Line {
 /// # Errors
 /// What is wrong with it, in words.
 pub(super) fn read(line: &[u8], template: &NewJob, bits: u128) -> Result<NewJob, String> {
-    let text = std::str::from_utf8(line).map_err(|_| "it is no UTF-8".to_owned())?;
+    let text = str::from_utf8(line).map_err(|_| "it is no UTF-8".to_owned())?;
+    if text.starts_with('\u{feff}') {
+        let why = "it begins with a byte order mark (UTF-8 BOM); write the file without one";
+        return Err(why.to_owned());
+    }
     // A list would be taken for the fields in their order.
     if !text.trim_start().starts_with('{') {
         return Err("it is no JSON object".to_owned());
     }
     let line: Line = serde_json::from_str(text).map_err(|error| in_words(&error))?;
-    let payload = match (line.payload, line.payload_base64) {
-        (Some(text), None) => text.into_bytes(),
-        (None, Some(text)) => {
-            BASE64_STANDARD.decode(&text).map_err(|_| "payload_base64 is no base64".to_owned())?
-        }
-        (None, None) => return Err("it has neither payload nor payload_base64".to_owned()),
-        (Some(_), Some(_)) => return Err("it has both payload and payload_base64".to_owned()),
-    };
+    let payload = payload(line.payload, line.payload_base64)?;
     if payload.len() > PAYLOAD_MAX {
         let bytes = payload.len();
         return Err(format!("the payload has {bytes} bytes, at most {PAYLOAD_MAX} are possible"));
     }
-    let id = match line.id {
+    let id = match self::text("id", line.id)? {
         Some(id) => JobId::parse(&id).map_err(with_hint)?,
         None => JobId::random(bits),
     };
     let mut job = NewJob { id, payload, ..template.clone() };
-    if let Some(priority) = line.priority {
-        if priority > PRIORITY_MAX {
-            return Err(format!("priority {priority}: a priority is 0 to {PRIORITY_MAX}"));
-        }
-        job.priority = priority;
-    }
-    job.delay_ms = line.delay_ms.unwrap_or(job.delay_ms);
-    job.max_attempts = line.max_attempts.unwrap_or(job.max_attempts);
-    job.ttl_ms = line.ttl_ms.unwrap_or(job.ttl_ms);
-    if let Some(base_ms) = line.backoff_ms {
+    let priority = number("priority", line.priority.as_ref(), u64::from(PRIORITY_MAX))?;
+    job.priority = priority.map_or(job.priority, |priority| priority.try_into().unwrap_or(0));
+    let attempts = number("max_attempts", line.max_attempts.as_ref(), u64::from(u32::MAX))?;
+    job.max_attempts =
+        attempts.map_or(job.max_attempts, |attempts| attempts.try_into().unwrap_or(u32::MAX));
+    let ms = |field, value: Option<Value>| number(field, value.as_ref(), DELAY_MAX_MS);
+    job.delay_ms = ms("delay_ms", line.delay_ms)?.unwrap_or(job.delay_ms);
+    job.ttl_ms = ms("ttl_ms", line.ttl_ms)?.unwrap_or(job.ttl_ms);
+    if let Some(base_ms) = ms("backoff_ms", line.backoff_ms)? {
         job.backoff.base_ms = base_ms;
         job.backoff.max_ms = job.backoff.max_ms.max(base_ms);
     }
-    if let Some(headers) = line.headers {
-        job.headers = headers.into_iter().collect();
-    }
+    job.headers = texts("headers", line.headers)?.unwrap_or(job.headers);
     // All other rules, so that no line makes a node refuse those beside it.
     let command = Command::Push { jobs: vec![job] };
     check(&command).map_err(with_hint)?;
     match command {
         Command::Push { jobs } => jobs.into_iter().next().ok_or_else(String::new),
         _ => Err(String::new()),
+    }
+}
+
+/// The payload, in whichever way it is given.
+fn payload(plain: Option<Value>, base64: Option<Value>) -> Result<Vec<u8>, String> {
+    match (text("payload", plain)?, text("payload_base64", base64)?) {
+        (Some(text), None) => Ok(text.into_bytes()),
+        (None, Some(text)) => {
+            BASE64_STANDARD.decode(&text).map_err(|_| "payload_base64 is no base64".to_owned())
+        }
+        (None, None) => Err("it has neither payload nor payload_base64".to_owned()),
+        (Some(_), Some(_)) => Err("it has both payload and payload_base64".to_owned()),
     }
 }
 
@@ -172,6 +231,11 @@ mod tests {
             r#"{"payload":"a","delay_ms":99999999999999}"#,
             r#"{"payload":"a","id":"a b"}"#,
             r#"{"payload":"a","headers":{"":"x"}}"#,
+            r#"{"payload":"a","headers":{"n":1}}"#,
+            r#"{"payload":"a","headers":["n"]}"#,
+            r#"{"payload":"a","max_attempts":"5"}"#,
+            r#"{"payload":"a","backoff_ms":1.5}"#,
+            "\u{feff}{\"payload\":\"a\"}",
             r#"{"payload":"a"} trailing"#,
         ];
         let mut said: Vec<_> =

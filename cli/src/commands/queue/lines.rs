@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dsync::api::Durability;
 use dsync::queue::Batcher;
+use dsync_core::Effect;
 use dsync_core::name::Name;
 use dsync_core::queue::{Command, NewJob, Outcome, Pushed};
 use indicatif::ProgressBar;
@@ -14,10 +15,12 @@ use tokio::sync::mpsc;
 use crate::args::DurabilityArg;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
+use crate::lease::signals::Signals;
+use crate::lease::take::{INTERRUPTED, interrupted};
 use crate::output::progress;
 use crate::output::views::queue::{Count, pushed_many};
 
-use super::push::{bad_data, so_far, unreadable};
+use super::push::{as_safe_as, bad_data, so_far, unreadable};
 use super::{Ctx, How, change_how, full, jsonl, refused};
 
 /// Longest line: the longest payload with every byte escaped, and the rest of a job.
@@ -47,13 +50,27 @@ pub(super) async fn push_lines(
         },
         batcher: Batcher::new(),
         numbers: VecDeque::new(),
+        under_way: false,
         count: Count::default(),
         bar: progress::spinner(&ctx.out, format!("pushing to {queue}")),
     };
-    let result = stream.all(&mut lines, template).await;
+    let mut signals = Signals::ending()?;
+    let result = tokio::select! {
+        result = stream.all(&mut lines, template) => result,
+        signal = signals.next_ending() => Err(interrupted(signal)),
+    };
     stream.bar.finish_and_clear();
-    result?;
-    ctx.out.show(&pushed_many(queue, &stream.count))?;
+    let count = stream.count;
+    if let Err(mut failure) = result {
+        if failure.name == Some(INTERRUPTED) {
+            failure = stream.interrupted(failure);
+        }
+        return Err(failure.after_pushing(count.all(), ctx.request_id));
+    }
+    ctx.out.show(&pushed_many(queue, &count))?;
+    if let Some(reached) = count.durability {
+        as_safe_as(stream.how.durability, reached, "the jobs are", ctx.request_id)?;
+    }
     Ok(Exit::Done)
 }
 
@@ -92,6 +109,8 @@ struct Stream<'a> {
     batcher: Batcher,
     /// The lines of the jobs in the batcher.
     numbers: VecDeque<u64>,
+    /// A batch was sent and is not answered.
+    under_way: bool,
     count: Count,
     bar: ProgressBar,
 }
@@ -161,7 +180,9 @@ impl Stream<'_> {
     async fn push(&mut self, jobs: Vec<NewJob>) -> Result<()> {
         self.ctx.renew_time();
         let numbers: Vec<_> = self.numbers.drain(..jobs.len().min(self.numbers.len())).collect();
+        self.under_way = true;
         let pushed = change_how(self.ctx, self.queue, Command::Push { jobs }, self.how).await;
+        self.under_way = false;
         let done = pushed.map_err(|failure| self.stopped_at(&numbers, failure))?;
         let Outcome::Pushed(states) = &done.outcome else {
             let failure = refused(&done.outcome, &done.served_by);
@@ -183,11 +204,17 @@ impl Stream<'_> {
             None => Ok(()),
             Some((number, limit, lines)) => {
                 let mut failure = full(self.queue, &limit);
-                failure.fault.message = format!(
-                    "{}: {lines} lines from line {number} on were refused; {} jobs were pushed",
-                    failure.fault.message,
-                    self.count.all()
-                );
+                let (message, pushed) = (&failure.fault.message, self.count.all());
+                let pushed = match pushed {
+                    1 => "1 job was pushed".to_owned(),
+                    some => format!("{some} jobs were pushed"),
+                };
+                failure.fault.message = match lines {
+                    1 => format!("{message}: line {number} was refused; {pushed}"),
+                    some => format!(
+                        "{message}: {some} lines from line {number} on were refused; {pushed}"
+                    ),
+                };
                 Err(failure)
             }
         }
@@ -195,10 +222,23 @@ impl Stream<'_> {
 
     /// A failure of a batch, with the lines it was made of.
     fn stopped_at(&self, numbers: &[u64], mut failure: Failure) -> Failure {
-        if let (Some(first), Some(last)) = (numbers.first(), numbers.last()) {
-            failure.fault.message = format!("lines {first} to {last}: {}", failure.fault.message);
-        }
+        let message = &failure.fault.message;
+        failure.fault.message = match numbers {
+            [] => message.clone(),
+            [one] => format!("line {one}: {message}"),
+            [first, .., last] => format!("lines {first} to {last}: {message}"),
+        };
         self.stopped(failure)
+    }
+
+    /// The end that a signal brought: what is under way may be pushed or not.
+    fn interrupted(&self, mut failure: Failure) -> Failure {
+        if self.under_way {
+            failure.fault.effect = Effect::Unknown;
+        }
+        let so_far = so_far(self.queue, self.count.all());
+        failure.fault.message = format!("{}; {so_far}", failure.fault.message);
+        failure
     }
 
     /// A failure, with how much was pushed before.

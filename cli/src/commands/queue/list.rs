@@ -9,6 +9,6 @@ use super::{Ctx, all};
 
 /// Lists queues with their counts.
 pub(super) async fn run(args: QueueList, ctx: &Ctx) -> Result<Exit> {
-    ctx.out.show(&views::queues::list(&all(ctx, &args.prefix).await?))?;
+    ctx.out.show(&views::queues::list(&all(ctx, &args.prefix).await?, None))?;
     Ok(Exit::Done)
 }

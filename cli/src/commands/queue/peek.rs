@@ -9,7 +9,7 @@ use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::views;
 
-use super::{Ctx, look, unexpected};
+use super::{Ctx, get, look, unexpected};
 
 /// Jobs of one page.
 const PAGE: u32 = 100;
@@ -21,6 +21,10 @@ pub(super) async fn run(args: Peek, ctx: &Ctx) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let jobs = some(ctx, &args.queue, args.state.into(), args.max).await?;
+    if jobs.is_empty() {
+        // Nothing to see in a queue is another thing than no queue.
+        get(ctx, &args.queue).await?;
+    }
     ctx.out.show(&views::queue::peeked(&args.queue, &jobs))?;
     Ok(Exit::Done)
 }

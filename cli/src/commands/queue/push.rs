@@ -5,15 +5,17 @@ use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use dsync_core::Code;
+use dsync::api::Durability;
 use dsync_core::name::Name;
 use dsync_core::queue::{
     Backoff, Command, DELAY_MAX_MS, JobId, NewJob, Outcome, PAYLOAD_MAX, Pushed,
 };
+use dsync_core::{Code, Effect};
 
 use crate::args::{JobFields, Push};
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
+use crate::output::ids::hex_id;
 use crate::output::{human, views};
 
 use super::lines::push_lines;
@@ -46,10 +48,38 @@ pub(super) async fn run(args: Push, ctx: &Ctx) -> Result<Exit> {
         Some(Pushed::Refused(limit)) => Err(full(&args.queue, limit).of_request(ctx.request_id)),
         Some(one) => {
             ctx.out.show(&views::queue::pushed(&args.queue, id.as_str(), one, done.durability))?;
+            as_safe_as(how.durability, done.durability, "the job is", ctx.request_id)?;
             Ok(Exit::Done)
         }
         None => Err(refused(&done.outcome, &done.served_by)),
     }
+}
+
+/// Whether a push survives what was asked for. If not it is in the queue nevertheless: what it is was
+/// printed, so that this goes to stderr.
+///
+/// # Errors
+/// `Unavailable`: less was reached.
+pub(super) fn as_safe_as(
+    asked: Option<Durability>,
+    reached: Durability,
+    what: &str,
+    request_id: u128,
+) -> Result<()> {
+    let place = |one: Durability| Durability::ALL.iter().position(|other| *other == one);
+    let Some(asked) = asked.filter(|asked| place(reached) < place(*asked)) else { return Ok(()) };
+    let (asked, reached) = (asked.as_str(), reached.as_str());
+    let why = format!("{what} pushed, but --durability {asked} was not reached, only {reached}");
+    let mut failure = Failure::new(Code::Unavailable, why)
+        .named("durability_not_reached")
+        .hint(format!(
+            "the same again with --request-id {} waits for it once more, and is no second job",
+            hex_id(request_id)
+        ))
+        .of_request(request_id)
+        .on_stderr();
+    failure.fault.effect = Effect::Done;
+    Err(failure)
 }
 
 /// A job with these fields and no payload.
@@ -161,7 +191,28 @@ pub(super) fn unreadable(what: &str, error: &io::Error) -> Failure {
 pub(super) fn so_far(queue: &Name, jobs: u64) -> String {
     match jobs {
         0 => format!("nothing was pushed to {queue}"),
-        1 => format!("the 1 job before it was pushed to {queue}"),
+        1 => format!("the job before it was pushed to {queue}"),
         some => format!("the {some} jobs before it were pushed to {queue}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_that_is_less_safe_than_asked_is_done_and_fails() {
+        let (memory, replica) = (Durability::Memory, Durability::Replica);
+        assert!(as_safe_as(None, memory, "the job is", 1).is_ok());
+        assert!(as_safe_as(Some(memory), replica, "the job is", 1).is_ok());
+        assert!(as_safe_as(Some(replica), replica, "the job is", 1).is_ok());
+        assert!(as_safe_as(Some(replica), Durability::Quorum, "the job is", 1).is_ok());
+        let failure = as_safe_as(Some(replica), memory, "the job is", 1).unwrap_err();
+        assert_eq!((failure.exit, failure.fault.effect), (Exit::Unavailable, Effect::Done));
+        assert_eq!(
+            failure.fault.message,
+            "the job is pushed, but --durability replica was not reached, only memory"
+        );
+        assert!(failure.stderr, "stdout has the job");
     }
 }

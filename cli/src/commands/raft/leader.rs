@@ -1,6 +1,7 @@
 //! `dsctl raft leader`.
 
 use dsync_core::Code;
+use dsync_core::node::Role;
 
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
@@ -8,12 +9,17 @@ use crate::output::views;
 
 use super::{Ctx, survey, verdict};
 
-/// Names the leader, asked of every lock node; exit 69 when there is none.
-pub(super) async fn run(ctx: &Ctx) -> Result<Exit> {
-    let said = survey::raft_statuses(ctx).await?;
-    match verdict::leader(&said) {
+/// Names the leader of every Raft, asked of every node; exit 69 when the first has none.
+pub(super) async fn run(role: Option<Role>, ctx: &Ctx) -> Result<Exit> {
+    let groups = survey::raft::groups(ctx, role).await?;
+    let Some(first) = groups.iter().find(|group| !group.elsewhere) else {
+        return survey::raft::main(groups).map(|_| Exit::Done);
+    };
+    match verdict::leader(first) {
         Ok(leader) => {
-            ctx.out.show(&views::raft::leader(leader))?;
+            let all: Vec<_> =
+                groups.iter().map(|group| (group.role, verdict::led(group))).collect();
+            ctx.out.show(&views::raft::leader(first.role, leader, &all))?;
             Ok(Exit::Done)
         }
         Err(why) => {

@@ -3,6 +3,7 @@
 mod change;
 mod leader;
 mod peers;
+mod place;
 mod probe;
 mod snapshot;
 mod status;
@@ -19,13 +20,17 @@ use super::survey;
 /// Carries a verb out.
 pub(super) async fn run(verb: Raft, ctx: &Ctx) -> Result<Exit> {
     match verb {
-        Raft::Leader => leader::run(ctx).await,
-        Raft::Peers => peers::run(ctx).await,
-        Raft::Status { node } => status::run(node, ctx).await,
-        Raft::Probe { count } => probe::run(count, ctx).await,
-        Raft::Transfer { node } => change::transfer(node, ctx).await,
-        Raft::Replace { node } => change::replace(node, ctx).await,
-        Raft::Snapshot(Snapshot::Save(args)) => snapshot::save(&args.file, ctx).await,
-        Raft::Snapshot(Snapshot::Restore(args)) => snapshot::restore(&args.file, ctx).await,
+        Raft::Leader(of) => leader::run(of.role(), ctx).await,
+        Raft::Peers(of) => peers::run(of.role(), ctx).await,
+        Raft::Status { node, of } => status::run(node, of.role(), ctx).await,
+        Raft::Probe { count, of } => probe::run(count, of.role(), ctx).await,
+        Raft::Transfer { node, of } => change::transfer(node, of.role(), ctx).await,
+        Raft::Replace { node, of } => change::replace(node, of.role(), ctx).await,
+        Raft::Snapshot(Snapshot::Save(args)) => {
+            snapshot::save(&args.file, args.of.role(), ctx).await
+        }
+        Raft::Snapshot(Snapshot::Restore(args)) => {
+            snapshot::restore(&args.file, args.of.role(), ctx).await
+        }
     }
 }

@@ -6,11 +6,13 @@
 
 use dsync::api::RaftStatus;
 
-use crate::commands::survey::{Known, Said};
+use crate::commands::survey::Known;
+use crate::commands::survey::raft::{Group, no_raft_text};
 use crate::output::human;
 
 /// The leader, or the sentence that says why there is none.
-pub(crate) fn leader(said: &[Said<RaftStatus>]) -> Result<&RaftStatus, String> {
+pub(crate) fn leader(group: &Group) -> Result<&RaftStatus, String> {
+    let said = &group.said;
     let answers: Vec<&RaftStatus> =
         said.iter().filter_map(|one| one.answer.as_ref().ok()).collect();
     let highest = answers.iter().map(|status| status.term).max().unwrap_or(0);
@@ -22,13 +24,19 @@ pub(crate) fn leader(said: &[Said<RaftStatus>]) -> Result<&RaftStatus, String> {
     let mut parts: Vec<String> =
         claims.iter().filter_map(|claim| objection(claim, highest)).collect();
     if answers.len() < said.len() || claims.is_empty() {
-        parts.push(format!("{} of {} lock nodes answered", answers.len(), said.len()));
+        let (answered, all, role) = (answers.len(), said.len(), group.role);
+        parts.push(format!("{answered} of {all} {role} nodes answered"));
     }
     parts.extend(said.iter().filter_map(|one| {
         let fault = one.answer.as_ref().err()?;
         Some(format!("{}: {}", one.known.label(), reason(&fault.message, &one.known)))
     }));
     Err(format!("no leader; {}", parts.join("; ")))
+}
+
+/// The same of a group that may have no Raft.
+pub(crate) fn led(group: &Group) -> Result<&RaftStatus, String> {
+    if group.elsewhere { Err(no_raft_text(group.role)) } else { leader(group) }
 }
 
 /// Why a node that says it leads does not count.
@@ -94,7 +102,13 @@ mod tests {
     use dsync_core::node::Role;
 
     use super::*;
+    use crate::commands::survey::Said;
     use crate::output::views::raft::sample::status;
+
+    fn leader(said: &[Said<RaftStatus>]) -> Result<RaftStatus, String> {
+        let group = Group { role: Role::Lock, said: said.to_vec(), elsewhere: false };
+        super::leader(&group).cloned()
+    }
 
     fn known(node: &str) -> Known {
         let address = format!("{node}:8001");

@@ -5,8 +5,9 @@ use dsync_core::node::Role;
 use serde_json::{Value, json};
 
 use crate::args::Goal;
-use crate::commands::raft_reason;
+use crate::commands::survey::raft::Group;
 use crate::commands::survey::{Known, Said};
+use crate::commands::{no_raft_text, raft_led, raft_reason};
 use crate::output::ids::long;
 use crate::output::view::Mood;
 use crate::output::{Cell, Table, View};
@@ -84,25 +85,11 @@ fn summary(said: &[Said<NodeInfo>]) -> String {
 }
 
 /// Of `cluster topology`.
-pub(crate) fn topology(
-    known: &[Known],
-    raft: &[Said<RaftStatus>],
-    leader: Option<&RaftStatus>,
-    expected: &[Expected],
-) -> View {
-    let newest = leader.or_else(|| {
-        raft.iter().filter_map(|one| one.answer.as_ref().ok()).max_by_key(|status| status.term)
-    });
-    let member = |list: fn(&RaftStatus) -> &Vec<(String, String, u64)>, node: &str| {
-        newest.is_some_and(|status| list(status).iter().any(|(name, ..)| name == node))
-    };
+pub(crate) fn topology(known: &[Known], groups: &[Group], expected: &[Expected]) -> View {
+    let parts: Vec<Part<'_>> = groups.iter().map(Part::of).collect();
     let part = |one: &Known| -> &'static str {
-        match one.node.as_deref() {
-            Some(node) if leader.is_some_and(|leader| leader.node == node) => "leader",
-            Some(node) if member(|s| &s.voters, node) => "voter",
-            Some(node) if member(|s| &s.learners, node) => "learner",
-            _ => "-",
-        }
+        let node = one.node.as_deref();
+        node.and_then(|node| parts.iter().find_map(|part| part.played_by(node))).unwrap_or("-")
     };
     let planned = |one: &Known| {
         expected.is_empty()
@@ -129,21 +116,73 @@ pub(crate) fn topology(
             "expected": planned(one),
         }));
     }
-    let document = json!({
-        "cluster": newest.and_then(|status| status.cluster).map(|id| id.to_string()),
-        "leader": leader.map(|status| status.node.as_str()),
-        "term": newest.map(|status| long(status.term)),
-        "joint": newest.is_some_and(|status| status.joint),
-        "nodes": nodes,
+    let main = parts.iter().find(|part| !part.group.elsewhere).or(parts.first());
+    let document = main.map_or_else(|| json!({}), Part::document);
+    let documents = parts.iter().map(|part| {
+        let mut document = part.document();
+        if let Value::Object(fields) = &mut document {
+            fields.insert("role".to_owned(), part.group.role.as_str().into());
+            fields.insert("raft".to_owned(), (!part.group.elsewhere).into());
+        }
+        document
     });
-    let who = leader.map_or_else(
-        || "no leader".to_owned(),
-        |leader| format!("{} leads in term {}", leader.node, leader.term),
-    );
-    View::document("ClusterTopology", document)
-        .table(table)
-        .note(who)
+    let view = View::document("ClusterTopology", document)
+        .field("nodes", nodes.into())
+        .field("groups", documents.collect())
+        .table(table);
+    let several = parts.len() > 1;
+    parts
+        .iter()
+        .fold(view, |view, part| view.note(part.line(several)))
         .names(known.iter().map(|one| one.label().to_owned()))
+}
+
+/// A group and what its nodes are in it.
+struct Part<'a> {
+    group: &'a Group,
+    leader: Option<&'a RaftStatus>,
+    newest: Option<&'a RaftStatus>,
+}
+
+impl<'a> Part<'a> {
+    fn of(group: &'a Group) -> Self {
+        let leader = raft_led(group).ok();
+        let answers = group.said.iter().filter_map(|one| one.answer.as_ref().ok());
+        let newest = leader.or_else(|| answers.max_by_key(|status| status.term));
+        Self { group, leader, newest }
+    }
+
+    fn played_by(&self, node: &str) -> Option<&'static str> {
+        let status = self.newest?;
+        let is_in = |list: &[(String, String, u64)]| list.iter().any(|(name, ..)| name == node);
+        match () {
+            () if self.leader.is_some_and(|leader| leader.node == node) => Some("leader"),
+            () if is_in(&status.voters) => Some("voter"),
+            () if is_in(&status.learners) => Some("learner"),
+            () => None,
+        }
+    }
+
+    fn document(&self) -> Value {
+        let newest = self.newest;
+        json!({
+            "cluster": newest.and_then(|status| status.cluster).map(|id| id.to_string()),
+            "leader": self.leader.map(|status| status.node.as_str()),
+            "term": newest.map(|status| long(status.term)),
+            "joint": newest.is_some_and(|status| status.joint),
+        })
+    }
+
+    fn line(&self, one_of_several: bool) -> String {
+        if self.group.elsewhere {
+            return no_raft_text(self.group.role);
+        }
+        let who = self.leader.map_or_else(
+            || "no leader".to_owned(),
+            |leader| format!("{} leads in term {}", leader.node, leader.term),
+        );
+        if one_of_several { format!("{}: {who}", self.group.role) } else { who }
+    }
 }
 
 /// Of `cluster wait`.

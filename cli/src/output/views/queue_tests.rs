@@ -114,8 +114,13 @@ fn jobs_that_are_looked_at() {
 fn queues_and_their_limits() {
     let mut open = seen().stats;
     (open.paused, open.oldest_ms) = (None, None);
-    record("queue-list", &queues::list(&[seen().stats, open]));
-    record("queue-stats", &queues::stats(&seen()));
+    record("queue-list", &queues::list(&[seen().stats, open], None));
+    record("queue-stats", &queues::stats(&seen(), None));
+    let rate = queues::Rate { pushed: 12.34, acked: 0.0 };
+    let rates = [(mails(), rate)].into_iter().collect();
+    record("queue-stats-watch", &queues::stats(&seen(), Some(&rates)));
+    let first = queues::Rates::new();
+    record("queue-list-watch", &queues::list(&[seen().stats], Some(&first)));
     record("queue-show", &queues::show(&seen()));
     record("queue-limit", &queues::limits(&mails(), &Limits::default()));
     record("queue-pause", &queues::paused(&mails(), Some("maintenance")));

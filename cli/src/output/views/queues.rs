@@ -1,5 +1,7 @@
 //! Queues: counts, limits, findings, the ring.
 
+use std::collections::BTreeMap;
+
 use dsync::api::Ring;
 use dsync_core::name::Name;
 use dsync_core::queue::{Limits, Overflow, Stats, Totals};
@@ -16,12 +18,50 @@ pub(crate) struct Seen {
     pub(crate) store: String,
 }
 
-/// Of `queue list`, and of `queue stats` without a name.
-pub(crate) fn list(queues: &[Stats]) -> View {
+/// How fast a queue moves: per second, since the look before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate {
+    pub(crate) pushed: f64,
+    pub(crate) acked: f64,
+}
+
+/// Rates of those queues that were there in the look before; `None`: there is no look before.
+pub(crate) type Rates = BTreeMap<Name, Rate>;
+
+/// Columns of the rates.
+const RATES: [&str; 2] = ["PUSHED/S", "ACKED/S"];
+
+fn rate_cells(rate: Option<Rate>) -> [Cell; 2] {
+    let cell = |rate: Option<f64>| Cell::or_none(rate, |rate| Cell::Decimal(rate, 1));
+    [cell(rate.map(|rate| rate.pushed)), cell(rate.map(|rate| rate.acked))]
+}
+
+fn add_rates(document: &mut Value, rate: Option<Rate>) {
+    let tenths = |rate: f64| (rate * 10.0).round() / 10.0;
+    if let Value::Object(fields) = document {
+        fields.insert("pushed_per_s".to_owned(), json!(rate.map(|rate| tenths(rate.pushed))));
+        fields.insert("acked_per_s".to_owned(), json!(rate.map(|rate| tenths(rate.acked))));
+    }
+}
+
+/// Of `queue list`, and of `queue stats` without a name; with rates when it is looked at repeatedly.
+pub(crate) fn list(queues: &[Stats], rates: Option<&Rates>) -> View {
     let columns = ["QUEUE", "READY", "DELAYED", "LEASED", "DEAD", "OLDEST", "BYTES", "STATE"];
     let mut table = Table::new(&columns);
+    if rates.is_some() {
+        table.columns.extend(RATES);
+    }
+    let mut items = Vec::new();
     for stats in queues {
-        table.row([
+        let mut item = counts(stats);
+        let mut rate = Vec::new();
+        if let Some(rates) = rates {
+            let its = rates.get(&stats.queue).copied();
+            add_rates(&mut item, its);
+            rate.extend(rate_cells(its));
+        }
+        items.push(item);
+        let cells = [
             Cell::text(stats.queue.as_str()),
             Cell::Number(stats.ready),
             Cell::Number(stats.delayed),
@@ -30,20 +70,21 @@ pub(crate) fn list(queues: &[Stats]) -> View {
             Cell::or_none(stats.oldest_ms, Cell::Ms),
             Cell::Number(stats.bytes),
             state(stats),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(rate));
     }
-    View::list("QueueList", "QueueStats", queues.iter().map(counts))
+    View::list("QueueList", "QueueStats", items)
         .table(table)
         .names(queues.iter().map(|stats| stats.queue.to_string()))
 }
 
-/// Of `queue stats Q`.
-pub(crate) fn stats(seen: &Seen) -> View {
+/// Of `queue stats Q`; with rates when it is looked at repeatedly.
+pub(crate) fn stats(seen: &Seen, rates: Option<&Rates>) -> View {
     let stats = &seen.stats;
     let columns =
         ["QUEUE", "READY", "DELAYED", "LEASED", "DEAD", "OLDEST", "STATE", "OWNER", "STORE"];
     let mut table = Table::new(&columns);
-    table.row([
+    let cells = [
         Cell::text(stats.queue.as_str()),
         Cell::Number(stats.ready),
         Cell::Number(stats.delayed),
@@ -53,8 +94,17 @@ pub(crate) fn stats(seen: &Seen) -> View {
         state(stats),
         Cell::or_none(seen.owner.clone(), Cell::text),
         Cell::text(&seen.store),
-    ]);
-    document("QueueStats", seen).table(table).names([stats.queue.to_string()])
+    ];
+    let mut view = document("QueueStats", seen);
+    let mut rate = Vec::new();
+    if let Some(rates) = rates {
+        let its = rates.get(&stats.queue).copied();
+        table.columns.extend(RATES);
+        add_rates(&mut view.document, its);
+        rate.extend(rate_cells(its));
+    }
+    table.row(cells.into_iter().chain(rate));
+    view.table(table).names([stats.queue.to_string()])
 }
 
 /// Of `queue show`.
@@ -142,9 +192,11 @@ pub(crate) fn ring(ring: &Ring, queue: Option<&Name>) -> View {
             "live": member.live,
         })
     });
+    let members: Value = members.collect();
     let document = json!({
         "store": ring.store,
-        "members": members.collect::<Value>(),
+        "items": members,
+        "members": members,
         "queue": queue.map(Name::as_str),
         "partition": ring.partition,
         "owner": ring.owner,
@@ -160,6 +212,7 @@ pub(crate) fn ring(ring: &Ring, queue: Option<&Name>) -> View {
         ]);
     }
     let view = View::document("QueueRing", document).table(table);
+    let view = View { item_kind: Some("QueueRingMember"), ..view };
     let Some(queue) = queue else {
         return view.names(nodes.iter().map(|member| member.node.clone()));
     };

@@ -3,34 +3,65 @@
 use std::path::Path;
 
 use dsync::api::{Probe, RaftStatus};
+use dsync_core::node::Role;
 use serde_json::{Value, json};
 
 use crate::commands::raft_reason;
-use crate::commands::survey::Said;
+use crate::commands::survey::raft::Group;
 use crate::output::ids::long;
 use crate::output::view::Mood;
 use crate::output::{Cell, Table, View, human};
 
-/// Of `raft leader`.
-pub(crate) fn leader(leader: &RaftStatus) -> View {
-    let document = json!({
+/// The leader of the group of a role, or why there is none.
+pub(crate) type Led<'a> = (Role, Result<&'a RaftStatus, String>);
+
+/// Of `raft leader`: the leader that was asked for, and those of all groups.
+pub(crate) fn leader(role: Role, leader: &RaftStatus, all: &[Led<'_>]) -> View {
+    let mut table = Table::new(&["NODE", "ADDRESS", "TERM", "LAST QUORUM ACK", "ROLE"]);
+    let mut groups = Vec::new();
+    for (role, led) in all {
+        let role = role.as_str();
+        groups.push(match led {
+            Ok(leader) => with_role(leader_document(leader), role),
+            Err(why) => json!({"role": role, "leader": null, "error": why}),
+        });
+        if let Ok(leader) = led {
+            table.row([
+                Cell::text(&leader.node),
+                Cell::text(&leader.address),
+                Cell::Number(leader.term),
+                Cell::or_none(leader.quorum_ack_age_ms, Cell::Ms),
+                Cell::text(role),
+            ]);
+        }
+    }
+    let document = with_role(leader_document(leader), role.as_str());
+    let view = View::document("RaftLeader", document).field("groups", groups.into()).table(table);
+    let silent = all.iter().filter_map(|(role, led)| Some((role, led.as_ref().err()?)));
+    silent
+        .fold(view, |view, (role, why)| view.note(format!("{role}: {why}")))
+        .names([leader.node.clone()])
+}
+
+fn leader_document(leader: &RaftStatus) -> Value {
+    json!({
         "leader": {"id": long(leader.id), "node": leader.node, "address": leader.address},
         "term": long(leader.term),
         "quorum_ack_age_ms": leader.quorum_ack_age_ms,
-    });
-    let mut table = Table::new(&["NODE", "ADDRESS", "TERM", "LAST QUORUM ACK"]);
-    table.row([
-        Cell::text(&leader.node),
-        Cell::text(&leader.address),
-        Cell::Number(leader.term),
-        Cell::or_none(leader.quorum_ack_age_ms, Cell::Ms),
-    ]);
-    View::document("RaftLeader", document).table(table).names([leader.node.clone()])
+    })
+}
+
+fn with_role(mut document: Value, role: &str) -> Value {
+    if let Value::Object(fields) = &mut document {
+        fields.insert("role".to_owned(), role.into());
+    }
+    document
 }
 
 /// One peer, reachable or not.
 #[derive(Debug, Clone)]
 pub(crate) struct Row<'a> {
+    pub(crate) role: Role,
     pub(crate) node: &'a str,
     pub(crate) address: &'a str,
     pub(crate) id: Option<u64>,
@@ -43,7 +74,8 @@ pub(crate) struct Row<'a> {
 }
 
 /// The peers, with what the others know of the silent ones.
-pub(crate) fn rows(said: &[Said<RaftStatus>]) -> Vec<Row<'_>> {
+pub(crate) fn rows(group: &Group) -> Vec<Row<'_>> {
+    let said = if group.elsewhere { &[] } else { group.said.as_slice() };
     let answers = || said.iter().filter_map(|one| one.answer.as_ref().ok());
     let newest = answers().max_by_key(|status| (status.term, status.voters.len()));
     let voters = newest.map(|status| status.voters.as_slice()).unwrap_or_default();
@@ -57,6 +89,7 @@ pub(crate) fn rows(said: &[Said<RaftStatus>]) -> Vec<Row<'_>> {
                 list.iter().find(|(node, ..)| node == label).map(|(.., id)| *id)
             };
             Row {
+                role: group.role,
                 node: label,
                 address: status.map_or(&one.known.address, |s| &s.address),
                 id: status.map(|s| s.id).or_else(|| of(voters)).or_else(|| of(learners)),
@@ -78,7 +111,7 @@ pub(crate) fn rows(said: &[Said<RaftStatus>]) -> Vec<Row<'_>> {
 }
 
 /// Of `raft peers`.
-pub(crate) fn peers(rows: &[Row<'_>], summary: &str) -> View {
+pub(crate) fn peers(rows: &[Row<'_>], summaries: &[String]) -> View {
     let mut table = Table::new(&[
         "NODE",
         "ADDRESS",
@@ -89,14 +122,13 @@ pub(crate) fn peers(rows: &[Row<'_>], summary: &str) -> View {
         "APPLIED",
         "LAG",
         "LAST HEARD",
+        "ROLE",
     ]);
     for row in rows {
         table.row(cells(row));
     }
-    View::list("RaftPeers", "RaftPeer", rows.iter().map(peer))
-        .table(table)
-        .note(summary)
-        .names(rows.iter().map(|row| row.node.to_owned()))
+    let view = View::list("RaftPeers", "RaftPeer", rows.iter().map(peer)).table(table);
+    summaries.iter().fold(view, View::note).names(rows.iter().map(|row| row.node.to_owned()))
 }
 
 fn cells(row: &Row<'_>) -> Vec<Cell> {
@@ -116,6 +148,7 @@ fn cells(row: &Row<'_>) -> Vec<Cell> {
         number(|s| s.applied),
         Cell::or_none(row.lag, Cell::Number),
         Cell::text(last_heard(row)),
+        Cell::text(row.role.as_str()),
     ]
 }
 
@@ -148,6 +181,7 @@ fn peer(row: &Row<'_>) -> Value {
         "quorum_ack_age_ms": status.and_then(|s| s.quorum_ack_age_ms),
         "leader_contact_age_ms": status.and_then(|s| s.leader_contact_age_ms),
         "error": row.error,
+        "role": row.role.as_str(),
     })
 }
 
@@ -270,7 +304,7 @@ pub(crate) struct Probed {
 }
 
 /// Of `raft probe`.
-pub(crate) fn probes(probes: &[Probed]) -> View {
+pub(crate) fn probes(role: Role, probes: &[Probed]) -> View {
     let mut table = Table::new(&[
         "INDEX",
         "TERM",
@@ -280,6 +314,7 @@ pub(crate) fn probes(probes: &[Probed]) -> View {
         "COMMITTED",
         "APPLIED",
         "REPLIED",
+        "ROLE",
     ]);
     for one in probes {
         let acked: Vec<_> = one
@@ -297,9 +332,11 @@ pub(crate) fn probes(probes: &[Probed]) -> View {
             Cell::Us(one.probe.committed_us),
             Cell::Us(one.probe.applied_us),
             Cell::Us(one.replied_us),
+            Cell::text(role.as_str()),
         ]);
     }
-    let mut view = View::list("RaftProbes", "RaftProbe", probes.iter().map(probe))
+    let documents = probes.iter().map(|one| with_role(probe(one), role.as_str()));
+    let mut view = View::list("RaftProbes", "RaftProbe", documents)
         .table(table)
         .names(probes.iter().map(|one| one.probe.index.to_string()));
     if probes.len() > 1 {
@@ -332,22 +369,35 @@ fn probe(one: &Probed) -> Value {
 }
 
 /// Of `raft transfer` and `raft replace`.
-pub(crate) fn done(kind: &'static str, node: &str, message: &str, served_by: &str) -> View {
-    let mut table = Table::new(&["NODE", "RESULT", "SERVED BY"]);
-    table.row([Cell::text(node), Cell::text(message), Cell::text(served_by)]);
-    View::document(kind, json!({"node": node, "message": message, "served_by": served_by}))
-        .table(table)
-        .names([node.to_owned()])
+pub(crate) fn done(
+    kind: &'static str,
+    node: &str,
+    message: &str,
+    role: Role,
+    served_by: &str,
+) -> View {
+    let role = role.as_str();
+    let mut table = Table::new(&["NODE", "RESULT", "SERVED BY", "ROLE"]);
+    let cells = [node, message, served_by, role];
+    table.row(cells.map(Cell::text));
+    let document = json!({"node": node, "message": message, "served_by": served_by, "role": role});
+    View::document(kind, document).table(table).names([node.to_owned()])
 }
 
 /// Of `raft snapshot save` and `restore`.
-pub(crate) fn snapshot(kind: &'static str, file: &Path, bytes: u64, served_by: &str) -> View {
-    let name = file.display().to_string();
-    let mut table = Table::new(&["FILE", "SIZE", "SERVED BY"]);
-    table.row([Cell::text(&name), Cell::text(human::bytes(bytes)), Cell::text(served_by)]);
-    View::document(kind, json!({"file": name, "bytes": bytes, "served_by": served_by}))
-        .table(table)
-        .names([name])
+pub(crate) fn snapshot(
+    kind: &'static str,
+    file: &Path,
+    bytes: u64,
+    role: Role,
+    served_by: &str,
+) -> View {
+    let (name, role) = (file.display().to_string(), role.as_str());
+    let mut table = Table::new(&["FILE", "SIZE", "SERVED BY", "ROLE"]);
+    let size = human::bytes(bytes);
+    table.row([name.as_str(), &size, served_by, role].map(Cell::text));
+    let document = json!({"file": name, "bytes": bytes, "served_by": served_by, "role": role});
+    View::document(kind, document).table(table).names([name])
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use dsync_core::{Code, Effect, Fault};
 use super::{bench, cluster, context, lock, misc, node, raft};
 use crate::args::{Format, Goal};
 use crate::commands::Report;
+use crate::commands::survey::raft::Group;
 use crate::commands::survey::{Known, Said};
 use crate::error::Failure;
 use crate::output::{View, text_for_test};
@@ -174,7 +175,7 @@ fn lock_events() {
     }
 }
 
-fn raft_said() -> Vec<Said<dsync::api::RaftStatus>> {
+fn raft_group() -> Group {
     let known = |n: u16| Known {
         node: Some(format!("node-lock-{n}")),
         role: Some(Role::Lock),
@@ -192,20 +193,29 @@ fn raft_said() -> Vec<Said<dsync::api::RaftStatus>> {
         ..raft::sample::status("node-lock-2")
     };
     let refused = Fault::unavailable("127.0.0.1:8003: connection refused");
-    vec![
+    let said = vec![
         Said { known: known(1), answer: Ok(leader) },
         Said { known: known(2), answer: Ok(follower) },
         Said { known: known(3), answer: Err(refused) },
-    ]
+    ];
+    Group { role: Role::Lock, said, elsewhere: false }
+}
+
+fn in_redis() -> Group {
+    Group { role: Role::Queue, said: Vec::new(), elsewhere: true }
 }
 
 #[test]
 fn raft_results() {
-    let said = raft_said();
-    let leader = said[0].answer.as_ref().unwrap();
-    record("raft-leader", &raft::leader(leader));
+    let group = raft_group();
+    let leader = group.said[0].answer.as_ref().unwrap();
+    record("raft-leader", &raft::leader(Role::Lock, leader, &[(Role::Lock, Ok(leader))]));
+    let redis = in_redis();
+    let queue = (Role::Queue, crate::commands::raft_led(&redis));
+    let both = [(Role::Lock, Ok(leader)), queue];
+    record("raft-leader-both", &raft::leader(Role::Lock, leader, &both));
     let summary = crate::commands::raft_summary(3, 1, true);
-    record("raft-peers", &raft::peers(&raft::rows(&said), &summary));
+    record("raft-peers", &raft::peers(&raft::rows(&group), &[summary]));
     let troubled = dsync::api::RaftStatus {
         problems: vec!["node-lock-3 does not answer".to_owned()],
         ..leader.clone()
@@ -223,30 +233,37 @@ fn raft_results() {
         replied_us,
         served_by: "node-lock-1".to_owned(),
     };
-    record("raft-probe", &raft::probes(&[probe(10_424, 900), probe(10_425, 1_250)]));
+    record("raft-probe", &raft::probes(Role::Lock, &[probe(10_424, 900), probe(10_425, 1_250)]));
     record(
         "raft-transfer",
-        &raft::done("RaftTransfer", "node-lock-2", "it leads now", "node-lock-1"),
+        &raft::done("RaftTransfer", "node-lock-2", "it leads now", Role::Lock, "node-lock-1"),
     );
     record(
         "raft-snapshot",
-        &raft::snapshot("RaftSnapshot", Path::new("locks.snap"), 1_572_864, "node-lock-1"),
+        &raft::snapshot(
+            "RaftSnapshot",
+            Path::new("locks.snap"),
+            1_572_864,
+            Role::Lock,
+            "node-lock-1",
+        ),
     );
 }
 
 #[test]
 fn cluster_results() {
     record("cluster-status", &cluster::status(&cluster::sample::said()));
-    let said = raft_said();
-    let mut known: Vec<_> = said.iter().map(|one| one.known.clone()).collect();
+    let group = raft_group();
+    let mut known: Vec<_> = group.said.iter().map(|one| one.known.clone()).collect();
     known.push(Known { node: None, role: None, address: "127.0.0.1:9001".to_owned() });
     let expected = crate::settings::env_file::Expected {
         node: Some("node-lock-1".to_owned()),
         role: Some(Role::Lock),
         address: "127.0.0.1:8001".to_owned(),
     };
-    let leader = said[0].answer.as_ref().ok();
-    record("cluster-topology", &cluster::topology(&known, &said, leader, &[expected]));
+    let groups = [group, in_redis()];
+    record("cluster-topology", &cluster::topology(&known, &groups[..1], &[expected]));
+    record("cluster-topology-both", &cluster::topology(&known, &groups, &[]));
     record("cluster-wait", &cluster::waited(Goal::Nodes(3), "3 of 3 nodes serve", 1_250));
 }
 

@@ -17,7 +17,7 @@ impl Queue {
         let full = self.limits.max_jobs > 0 && self.live() >= self.limits.max_jobs;
         if full && !self.make_room(step) {
             self.totals.refused += 1;
-            return Pushed::Refused(format!("the queue is full: {} jobs", self.limits.max_jobs));
+            return Pushed::Refused(full_text(&self.limits.max_jobs.to_string()));
         }
         self.totals.pushed += 1;
         self.add(step.now_ms, job.clone());
@@ -66,4 +66,10 @@ impl Place {
             Self::Dead { .. } => State::Dead,
         }
     }
+}
+
+/// Why a push was refused, in both stores.
+pub(super) fn full_text(limit: &str) -> String {
+    let jobs = if limit == "1" { "job" } else { "jobs" };
+    format!("the queue is full: {limit} {jobs}")
 }

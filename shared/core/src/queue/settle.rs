@@ -138,7 +138,8 @@ impl Queue {
             return Settled::Dead;
         }
         if job.max_attempts > 0 && job.attempts >= job.max_attempts {
-            let cause = format!("failed {} times", job.attempts);
+            let times = if job.attempts == 1 { "time" } else { "times" };
+            let cause = format!("failed {} {times}", job.attempts);
             self.bury(step, no, cause);
             return Settled::Dead;
         }

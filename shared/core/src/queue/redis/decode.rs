@@ -4,6 +4,7 @@ use super::PARTITION_QUEUES_MAX;
 use super::record::{Marks, Record};
 use super::reply::{Read, Reply};
 use super::runs::{Kind, Run, runs};
+use crate::queue::push::full_text;
 use crate::queue::{
     Command, Delivery, Happened, Outcome, Popped, Pushed, Receipt, Settled, State, check,
 };
@@ -131,7 +132,7 @@ fn single(command: &Command, count: u64) -> Outcome {
 fn pushed(letter: u8, limit: &str) -> Read<Pushed> {
     Ok(match letter {
         b'c' => Pushed::Created,
-        b'f' => Pushed::Refused(format!("the queue is full: {limit} jobs")),
+        b'f' => Pushed::Refused(full_text(limit)),
         other => Pushed::Duplicate { state: state(other)? },
     })
 }

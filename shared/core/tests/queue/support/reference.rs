@@ -224,6 +224,7 @@ impl Reference {
                 Some((.., at)) if self.limits.overflow == Overflow::DropOldest => {
                     self.jobs[at].at = At::Dead(self.now);
                 }
+                _ if max == 1 => return Pushed::Refused("the queue is full: 1 job".to_owned()),
                 _ => return Pushed::Refused(format!("the queue is full: {max} jobs")),
             }
         }

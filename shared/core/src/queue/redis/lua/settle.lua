@@ -90,7 +90,7 @@ parts.settle = function()
     elseif ends > 0 and ends <= now then
       cause = EXPIRED
     elseif most > 0 and attempts >= most then
-      cause = 'failed ' .. integer(attempts) .. ' times'
+      cause = 'failed ' .. integer(attempts) .. (attempts == 1 and ' time' or ' times')
     end
     if cause then
       add('dead', { id = id, cause = cause, marks = marks })
