@@ -1,0 +1,73 @@
+//! Hits per second of one shard, in this process on one thread:
+//! `cargo run --release -p dsync-core --example cache_store_rate`.
+#![expect(clippy::print_stdout, reason = "the figure is the point")]
+#![expect(clippy::disallowed_methods, reason = "a measurement looks at the clock")]
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
+#![expect(clippy::as_conversions, reason = "counts are small")]
+#![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use dsync_core::cache::store::{Config, Limits, Policy, Shard, Verdict};
+
+const LOOKUPS: usize = 10_000_000;
+
+type Store = Shard<Box<str>, Vec<u8>>;
+
+fn main() {
+    println!("resident before: {} KB", resident_kb());
+    for entries in [1_000, 100_000, 1_000_000] {
+        for policy in [Policy::Lru, Policy::TinyLfu] {
+            measure(policy, entries);
+        }
+    }
+}
+
+fn measure(policy: Policy, entries: usize) {
+    let before = resident_kb();
+    let limits = Limits { bytes: None, entries: Some(entries as u64) };
+    let mut shard = Store::new(Config { policy, limits, seed: 1 });
+    let keys: Vec<Box<str>> = (0..entries).map(|n| format!("key:{n:012}").into()).collect();
+    let keys_kb = resident_kb().saturating_sub(before);
+    for key in &keys {
+        shard.insert(key.clone(), vec![7; 100], key.len() as u64 + 100).unwrap();
+        while shard.propose(|_, _| Verdict::Evict).is_some() {}
+    }
+    let resident = resident_kb().saturating_sub(before + keys_kb);
+    let begun = Instant::now();
+    let mut found = 0_usize;
+    let mut at = 0;
+    for _ in 0..LOOKUPS {
+        // A step prime to their number visits all, in no order that helps.
+        at = (at + 611_953) % entries;
+        found +=
+            keys.get(at).and_then(|key| shard.get(&**key)).map_or(0, |value| value.len() / 100);
+    }
+    assert_eq!(black_box(found), LOOKUPS);
+    let hits = LOOKUPS as f64 / begun.elapsed().as_secs_f64() / 1e6;
+    let begun = Instant::now();
+    let mut gone = 0_usize;
+    for n in 0..LOOKUPS / 10 {
+        let key: Box<str> = format!("new:{n:012}").into();
+        shard.note_miss(&*key);
+        shard.insert(key, vec![7; 100], 116).unwrap();
+        while shard.propose(|_, _| Verdict::Evict).is_some() {
+            gone += 1;
+        }
+    }
+    assert_eq!(gone, LOOKUPS / 10);
+    let misses = (LOOKUPS / 10) as f64 / begun.elapsed().as_secs_f64() / 1e6;
+    println!(
+        "{policy:?}, {entries} entries: {hits:.1} M hits/s; {misses:.1} M/s misses with insertion \
+         and eviction; {} KB counted, {resident} KB resident",
+        shard.bytes() / 1024,
+    );
+}
+
+/// Memory of this process.
+fn resident_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).unwrap_or(0)
+}
