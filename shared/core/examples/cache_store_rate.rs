@@ -17,7 +17,7 @@ type Store = Shard<Box<str>, Vec<u8>>;
 
 fn main() {
     // The largest first: later ones get memory that was resident before.
-    for entries in [1_000_000, 100_000, 1_000] {
+    for entries in [1_000_000, 100_000, 10_000, 1_000] {
         for policy in [Policy::TinyLfu, Policy::Lru] {
             measure(policy, entries);
         }
@@ -36,31 +36,40 @@ fn measure(policy: Policy, entries: usize) {
     }
     let resident = resident_kb().saturating_sub(before + keys_kb);
     let counted = shard.bytes() / 1024;
-    // A step prime to their number visits all, in no order that helps.
-    let all = hits(&mut shard, &keys, |n| n.wrapping_mul(611_953) % entries);
-    // Squaring a draw twice prefers the first keys: a quarter of the lookups is for 0.4 % of them.
-    let some = hits(&mut shard, &keys, |n| {
-        let draw = (n.wrapping_mul(611_953) % 1_000_003) as f64 / 1_000_003.0;
-        let at = draw.powi(4) * entries as f64;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
-        let at = at as usize;
-        at
-    });
+    let all = hits(&mut shard, &keys, &draws(|unit| unit * entries as f64));
+    // The inverse of the sum of 1/x: Zipf with exponent 1.
+    let zipf = hits(&mut shard, &keys, &draws(|unit| (entries as f64).powf(unit) - 1.0));
     let misses = misses(&mut shard);
     println!(
-        "{policy:?}, {entries} entries: M hits/s: {all:.1} of all alike, {some:.1} skewed; \
+        "{policy:?}, {entries} entries: {all:.1} M hits/s of all alike, {zipf:.1} M of Zipf 1; \
          {misses:.1} M misses/s with insertion and eviction; {counted} KB counted, {resident} KB \
          more resident",
     );
 }
 
+/// Places by random numbers from 0 to 1, drawn before the clock runs.
+fn draws(place: impl Fn(f64) -> f64) -> Vec<u32> {
+    let mut state = 1_u64;
+    let draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        let unit = (state >> 11) as f64 / (1_u64 << 53) as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+        let place = place(unit) as u32;
+        place
+    };
+    std::iter::repeat_with(draw).take(LOOKUPS / 10).collect()
+}
+
 /// Million hits per second.
-fn hits(shard: &mut Store, keys: &[Box<str>], at: impl Fn(usize) -> usize) -> f64 {
+fn hits(shard: &mut Store, keys: &[Box<str>], draws: &[u32]) -> f64 {
     let begun = Instant::now();
-    let found: usize = (0..LOOKUPS)
-        .map(|n| keys.get(at(n)).and_then(|key| shard.get(&**key)).map_or(0, Vec::len) / 100)
+    let found: usize = draws
+        .iter()
+        .cycle()
+        .take(LOOKUPS)
+        .map(|at| keys.get(*at as usize).and_then(|key| shard.get(&**key)).map_or(0, Vec::len))
         .sum();
-    assert_eq!(black_box(found), LOOKUPS);
+    assert_eq!(black_box(found), LOOKUPS * 100);
     LOOKUPS as f64 / begun.elapsed().as_secs_f64() / 1e6
 }
 

@@ -42,13 +42,12 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         let (mut at, mut before) = (list.head, NONE);
         while at != NONE && len <= list.len {
             let slot = self.slab.get(at).ok_or_else(|| format!("no slot {at}"))?;
-            let link = self.slab.link(at).ok_or_else(|| format!("no link {at}"))?;
-            if link.segment != segment || link.prev != before || slot.entry.is_none() {
+            if slot.segment != segment || slot.prev != before || slot.entry.is_none() {
                 return Err(format!("slot {at} is wrong in the chain of {segment:?}"));
             }
             len += 1;
             bytes += slot.weight;
-            (before, at) = (at, link.next);
+            (before, at) = (at, slot.next);
         }
         if (list.tail, list.len, list.bytes) != (before, len, bytes) {
             return Err(format!("{segment:?}: {list:?}, found {len} of {bytes} bytes"));

@@ -39,7 +39,7 @@ impl<K, V> Shard<K, V> {
                 key: &entry.key,
                 value: &entry.value,
                 weight: held.weight,
-                segment: self.slab.link(slot)?.segment,
+                segment: held.segment,
                 frequency: self.frequency(slot),
             })
         })

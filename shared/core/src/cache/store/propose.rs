@@ -75,9 +75,9 @@ impl<K, V> Shard<K, V> {
 
     fn defer(&mut self, slot: u32) {
         let round = self.round;
-        let Some(link) = self.slab.link_mut(slot) else { return };
-        link.declined = round;
-        let segment = link.segment;
+        let Some(entry) = self.slab.get_mut(slot) else { return };
+        entry.declined = round;
+        let segment = entry.segment;
         self.slab.move_to_head(slot, segment);
     }
 
@@ -104,7 +104,7 @@ impl<K, V> Shard<K, V> {
     /// head, so when it is the last one all of them were.
     fn last(&self, segment: Segment) -> Option<u32> {
         let slot = self.slab.list(segment).tail;
-        (slot != NONE && self.slab.link(slot)?.declined != self.round).then_some(slot)
+        (slot != NONE && self.slab.get(slot)?.declined != self.round).then_some(slot)
     }
 
     /// How often the key in a slot was asked for lately.

@@ -7,7 +7,7 @@ use super::config::{Config, Counters, Limits, Policy, Refused, Rooms};
 use super::hash::hash_of;
 use super::index::Index;
 use super::sketch::Sketch;
-use super::slab::{Entry, Link, NONE, Segment, Slab, Slot};
+use super::slab::{Entry, NONE, Segment, Slab, Slot};
 
 /// Keys, values and the order in which they give way.
 ///
@@ -30,7 +30,7 @@ impl<K, V> Shard<K, V> {
     /// to 16 of sketch, and what an allocator adds to two pieces of memory.
     pub const OVERHEAD: u64 = {
         #[expect(clippy::as_conversions, reason = "no other conversion is possible in a constant")]
-        let slot = (size_of::<Slot<K, V>>() + size_of::<Link>()) as u64;
+        let slot = size_of::<Slot<K, V>>() as u64;
         slot + 64
     };
 
@@ -100,7 +100,7 @@ impl<K, V> Shard<K, V> {
     /// The entry of a slot was used.
     fn touch(&mut self, slot: u32) {
         self.begin_round();
-        let Some(segment) = self.slab.link(slot).map(|link| link.segment) else { return };
+        let Some(segment) = self.slab.get(slot).map(|slot| slot.segment) else { return };
         match segment {
             Segment::Window | Segment::Protected => self.slab.move_to_head(slot, segment),
             Segment::Probation => {

@@ -31,26 +31,18 @@ pub(super) struct Entry<K, V> {
 
 #[derive(Debug)]
 pub(super) struct Slot<K, V> {
-    /// `None`: free.
+    /// `None`: free, and `next` is the next free one.
     pub(super) entry: Option<Entry<K, V>>,
     pub(super) hash: u64,
     pub(super) weight: u64,
-}
-
-/// A slot's place in its list. Apart from the slot, as a use of an entry changes its neighbours'
-/// places too, and four of these are in one cache line.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Link {
     /// The neighbour that was used more recently.
     pub(super) prev: u32,
-    /// The neighbour that was used less recently; of a free slot, the next free one.
+    /// The neighbour that was used less recently.
     pub(super) next: u32,
-    /// The round of proposals in which the owner declined the entry.
+    /// The round of proposals in which the owner declined it.
     pub(super) declined: u32,
     pub(super) segment: Segment,
 }
-
-const NO_LINK: Link = Link { prev: NONE, next: NONE, declined: 0, segment: Segment::Window };
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct List {
@@ -68,8 +60,6 @@ const NO_LIST: List = List { head: NONE, tail: NONE, len: 0, bytes: 0 };
 #[derive(Debug)]
 pub(super) struct Slab<K, V> {
     slots: Vec<Slot<K, V>>,
-    /// As many as slots.
-    links: Vec<Link>,
     free: u32,
     window: List,
     probation: List,
@@ -80,7 +70,6 @@ impl<K, V> Slab<K, V> {
     pub(super) const fn new() -> Self {
         Self {
             slots: Vec::new(),
-            links: Vec::new(),
             free: NONE,
             window: NO_LIST,
             probation: NO_LIST,
@@ -88,24 +77,20 @@ impl<K, V> Slab<K, V> {
         }
     }
 
-    pub(super) fn get(&self, number: u32) -> Option<&Slot<K, V>> {
-        self.slots.get(wide(number))
+    pub(super) fn get(&self, slot: u32) -> Option<&Slot<K, V>> {
+        self.slots.get(wide(slot))
     }
 
-    pub(super) fn entry(&self, number: u32) -> Option<&Entry<K, V>> {
-        self.get(number)?.entry.as_ref()
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Slot<K, V>> {
+        self.slots.get_mut(wide(slot))
     }
 
-    pub(super) fn entry_mut(&mut self, number: u32) -> Option<&mut Entry<K, V>> {
-        self.slots.get_mut(wide(number))?.entry.as_mut()
+    pub(super) fn entry(&self, slot: u32) -> Option<&Entry<K, V>> {
+        self.get(slot)?.entry.as_ref()
     }
 
-    pub(super) fn link(&self, number: u32) -> Option<&Link> {
-        self.links.get(wide(number))
-    }
-
-    pub(super) fn link_mut(&mut self, number: u32) -> Option<&mut Link> {
-        self.links.get_mut(wide(number))
+    pub(super) fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry<K, V>> {
+        self.get_mut(slot)?.entry.as_mut()
     }
 
     /// All slots, free ones too, by number.
@@ -139,77 +124,66 @@ impl<K, V> Slab<K, V> {
 
     /// Puts an entry at the head of the window; `None`: there are no more numbers.
     pub(super) fn insert(&mut self, entry: Entry<K, V>, hash: u64, weight: u64) -> Option<u32> {
-        let slot = Slot { entry: Some(entry), hash, weight };
-        let free = self.free;
-        let number = if let (Some(place), Some(link)) =
-            (self.slots.get_mut(wide(free)), self.links.get_mut(wide(free)))
-        {
+        let number = self.free;
+        let next_free = self.get(number).map(|slot| slot.next);
+        let slot = Slot {
+            entry: Some(entry),
+            hash,
+            weight,
+            prev: NONE,
+            next: NONE,
+            declined: 0,
+            segment: Segment::Window,
+        };
+        let number = if let (Some(next), Some(place)) = (next_free, self.get_mut(number)) {
             *place = slot;
-            self.free = std::mem::replace(link, NO_LINK).next;
-            free
+            self.free = next;
+            number
         } else {
             let number = u32::try_from(self.slots.len()).ok().filter(|number| *number != NONE)?;
             self.slots.push(slot);
-            self.links.push(NO_LINK);
             number
         };
         self.push(number, Segment::Window);
-        self.grow(Segment::Window, weight);
         Some(number)
     }
 
     /// Takes an entry out; its slot is free.
     pub(super) fn remove(&mut self, number: u32) -> Option<Entry<K, V>> {
-        let slot = self.slots.get_mut(wide(number))?;
-        let (entry, weight) = (slot.entry.take()?, slot.weight);
-        let segment = self.unlink(number)?;
-        self.shrink(segment, weight);
-        let free = std::mem::replace(&mut self.free, number);
-        self.link_mut(number)?.next = free;
-        Some(entry)
+        self.entry(number)?;
+        self.unlink(number);
+        let free = self.free;
+        let slot = self.get_mut(number)?;
+        slot.next = free;
+        let entry = slot.entry.take();
+        self.free = number;
+        entry
     }
 
     /// Makes an entry the most recently used of a segment.
     pub(super) fn move_to_head(&mut self, number: u32, segment: Segment) {
-        if self.list(segment).head == number {
-            return;
-        }
-        let Some(old) = self.unlink(number) else { return };
-        self.push(number, segment);
-        if old != segment {
-            let weight = self.get(number).map_or(0, |slot| slot.weight);
-            self.shrink(old, weight);
-            self.grow(segment, weight);
+        if self.list(segment).head != number {
+            self.unlink(number);
+            self.push(number, segment);
         }
     }
 
     pub(super) fn set_weight(&mut self, number: u32, weight: u64) {
-        let Some(segment) = self.link(number).map(|link| link.segment) else { return };
-        let Some(slot) = self.slots.get_mut(wide(number)) else { return };
+        let Some(slot) = self.get_mut(number) else { return };
         let old = std::mem::replace(&mut slot.weight, weight);
+        let segment = slot.segment;
         let list = self.list_mut(segment);
         list.bytes = list.bytes - old + weight;
     }
 
-    const fn grow(&mut self, segment: Segment, weight: u64) {
-        let list = self.list_mut(segment);
-        list.len += 1;
-        list.bytes += weight;
-    }
-
-    const fn shrink(&mut self, segment: Segment, weight: u64) {
-        let list = self.list_mut(segment);
-        list.len -= 1;
-        list.bytes -= weight;
-    }
-
     fn push(&mut self, number: u32, segment: Segment) {
         let head = self.list(segment).head;
-        let Some(link) = self.link_mut(number) else { return };
-        link.prev = NONE;
-        link.next = head;
-        link.segment = segment;
-        if let Some(second) = self.link_mut(head) {
+        let Some(slot) = self.get_mut(number) else { return };
+        slot.prev = NONE;
+        slot.next = head;
+        slot.segment = segment;
+        let weight = slot.weight;
+        if let Some(second) = self.get_mut(head) {
             second.prev = number;
         }
         let list = self.list_mut(segment);
@@ -217,19 +191,23 @@ impl<K, V> Slab<K, V> {
         if list.tail == NONE {
             list.tail = number;
         }
+        list.len += 1;
+        list.bytes += weight;
     }
 
-    /// Takes a slot out of its list, whose sums are left to the caller; gives its segment.
-    fn unlink(&mut self, number: u32) -> Option<Segment> {
-        let Link { prev, next, segment, .. } = *self.link(number)?;
-        match self.link_mut(prev) {
-            Some(link) => link.next = next,
+    fn unlink(&mut self, number: u32) {
+        let Some(slot) = self.get(number) else { return };
+        let (prev, next, weight, segment) = (slot.prev, slot.next, slot.weight, slot.segment);
+        match self.get_mut(prev) {
+            Some(slot) => slot.next = next,
             None => self.list_mut(segment).head = next,
         }
-        match self.link_mut(next) {
-            Some(link) => link.prev = prev,
+        match self.get_mut(next) {
+            Some(slot) => slot.prev = prev,
             None => self.list_mut(segment).tail = prev,
         }
-        Some(segment)
+        let list = self.list_mut(segment);
+        list.len -= 1;
+        list.bytes -= weight;
     }
 }
