@@ -23,9 +23,10 @@ fn segment(shard: &Small, key: u64) -> Segment {
 }
 
 fn proposals(shard: &mut Small) -> Vec<u64> {
-    let mut seen = Vec::new();
+    let (mut seen, most) = (Vec::new(), shard.len());
     let mut note = |key: u64| {
         seen.push(key);
+        assert!(seen.len() as u64 <= most, "more proposals than entries");
         Verdict::Decline
     };
     while shard.propose(|key, _| note(*key)).is_some() {}

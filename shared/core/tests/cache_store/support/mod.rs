@@ -17,8 +17,10 @@ pub(crate) fn drain(shard: &mut Small) -> Vec<u64> {
 /// Lets every proposal go that is not pinned; the keys that went, in their order.
 pub(crate) fn drain_but(shard: &mut Small, pinned: impl Fn(u64) -> bool) -> Vec<u64> {
     let (mut gone, mut seen) = (Vec::new(), Vec::new());
+    let most = shard.len();
     let judge = |seen: &mut Vec<u64>, key: u64| {
         seen.push(key);
+        assert!(seen.len() as u64 <= most, "more proposals than entries");
         if pinned(key) { Verdict::Decline } else { Verdict::Evict }
     };
     while let Some(proposed) = shard.propose(|key, _| judge(&mut seen, *key)) {
