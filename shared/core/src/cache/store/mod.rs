@@ -16,8 +16,8 @@
 //!   large as the shard.
 //!
 //! How often a key was asked for is estimated by a count-min sketch of 4 rows with 4-bit counters,
-//! halved after 10 samples for each entry. What feeds it: [`Shard::get`] and [`Shard::get_if`],
-//! hit or miss, [`Shard::note_miss`], [`Shard::note_access`], and [`Shard::insert`] of a key that
+//! halved after 10 samples for each entry, and again after every 5, as the samples are halved with
+//! them. What feeds it: [`Shard::get`] and [`Shard::get_if`], hit or miss, [`Shard::note_miss`], [`Shard::note_access`], and [`Shard::insert`] of a key that
 //! is there already. The first insertion of a key does not: the miss before it did, and who writes
 //! without a lookup says `note_access`.
 //!
@@ -41,8 +41,7 @@
 //!
 //! # Source
 //! G. Einziger, R. Friedman, B. Manes, "`TinyLFU`: a highly efficient cache admission policy" (ACM
-//! TOS 2017). Counters in blocks: Caffeine. Vetoes: the pinned
-//! entries of `quick_cache`.
+//! TOS 2017). Counters in blocks: Caffeine. Vetoes: the pinned entries of `quick_cache`.
 
 mod audit;
 mod config;
