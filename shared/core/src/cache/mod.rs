@@ -1,0 +1,3 @@
+//! The coherent cache.
+
+pub mod store;
