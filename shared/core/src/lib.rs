@@ -4,6 +4,7 @@
 //! has no clock, no randomness, no environment, no IO and no unordered collection, so that the
 //! daemon, the simulation and the model checkers run the same code.
 
+pub mod cache;
 pub mod config;
 pub mod fault;
 pub mod lock;

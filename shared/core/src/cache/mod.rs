@@ -1,0 +1,20 @@
+//! The coherent cache: what a node and a home decide, and what the memory takes.
+//!
+//! Every key has a *home*, a node that serves the requests for it one after the other, and its
+//! value is in the *memory*. A node that holds a key's *line* reads it without asking anyone; the
+//! home knows who holds it and takes it back before another may write. A line is good while the
+//! lease of its session is, so a node that is cut off stops reading by itself, and a home waits no
+//! longer than that for one that does not answer.
+//!
+//! - [`line`]: a key at a node.
+//! - [`directory`]: a key at its home.
+//! - [`session`]: leases, at both ends.
+//! - [`memory`]: fences, versions and repeated writes.
+//!
+//! The model checker of `tests/cache_model` runs these very functions.
+
+pub mod directory;
+pub mod item;
+pub mod line;
+pub mod memory;
+pub mod session;

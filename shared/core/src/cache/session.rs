@@ -1,0 +1,121 @@
+//! Sessions: one lease for each pair of a home and a node, whatever number of keys.
+//!
+//! A node counts its lease from when it sent the request, its home from when that came, and a
+//! little longer: so a node never reads after its home has counted it out, if the rates of their
+//! clocks differ by less than the margin.
+
+use std::collections::BTreeMap;
+
+use super::item::Session;
+
+/// By how much longer a home counts a lease: a twentieth.
+pub const MARGIN_DIVISOR: u64 = 20;
+
+/// A lease with the margin, in milliseconds.
+pub const fn with_margin(lease_ms: u64) -> u64 {
+    lease_ms + lease_ms.div_ceil(MARGIN_DIVISOR)
+}
+
+/// A node's lease, as the node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeLease {
+    session: Session,
+    until: u64,
+}
+
+impl NodeLease {
+    /// The answer to a request to open a session that was sent then.
+    pub fn opened(session: Session, sent: u64, lease_ms: u64) -> Self {
+        Self { session, until: sent + lease_ms }
+    }
+
+    /// The answer to a renewal that was sent then. One that was sent earlier shortens nothing.
+    pub fn renewed(&mut self, sent: u64, lease_ms: u64) {
+        self.until = self.until.max(sent + lease_ms);
+    }
+
+    /// The session, while the lease holds.
+    pub fn session(&self, now: u64) -> Option<Session> {
+        (now < self.until).then_some(self.session)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Opened {
+    incarnation: u64,
+    session: Session,
+    until: u64,
+}
+
+/// What came of a request for a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opening {
+    /// There it is. An earlier one of the same run of the node ended with it.
+    Opened {
+        /// The new one.
+        session: Session,
+        /// The one that ended.
+        ended: Option<Session>,
+    },
+    /// Another run of the node may still hold a session: ask again in so many milliseconds.
+    Wait(u64),
+}
+
+/// The sessions of a home, in one epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HomeSessions<N> {
+    epoch: u64,
+    lease_ms: u64,
+    open: BTreeMap<N, Opened>,
+    generations: BTreeMap<N, u64>,
+}
+
+impl<N: Ord + Clone> HomeSessions<N> {
+    /// None yet.
+    pub fn new(epoch: u64, lease_ms: u64) -> Self {
+        Self { epoch, lease_ms, open: BTreeMap::new(), generations: BTreeMap::new() }
+    }
+
+    /// A node asks for a session. It has dropped what an earlier one of its run gave. Another run
+    /// under its name may be paused, not dead: its lease is waited for.
+    pub fn open(&mut self, node: &N, incarnation: u64, now: u64) -> Opening {
+        let before = self.open.get(node);
+        if let Some(other) = before.filter(|one| one.incarnation != incarnation && now < one.until) {
+            return Opening::Wait(other.until - now);
+        }
+        let ended = before.map(|one| one.session);
+        let generation = self.generations.entry(node.clone()).or_default();
+        *generation += 1;
+        let session = Session { epoch: self.epoch, generation: *generation };
+        let until = now + with_margin(self.lease_ms);
+        self.open.insert(node.clone(), Opened { incarnation, session, until });
+        Opening::Opened { session, ended }
+    }
+
+    /// Renews a session that is open. False: it is over.
+    pub fn renew(&mut self, node: &N, session: Session, now: u64) -> bool {
+        let until = now + with_margin(self.lease_ms);
+        let Some(open) = self.open.get_mut(node) else { return false };
+        let live = open.session == session && now < open.until;
+        if live {
+            open.until = until;
+        }
+        live
+    }
+
+    /// Ends what has run out by now, and gives it.
+    pub fn run_out(&mut self, now: u64) -> Vec<(N, Session)> {
+        let gone = self.open.extract_if(.., |_, open| open.until <= now);
+        gone.map(|(node, open)| (node, open.session)).collect()
+    }
+
+    /// When the next one runs out.
+    pub fn next_end(&self) -> Option<u64> {
+        self.open.values().map(|open| open.until).min()
+    }
+
+    /// A node's session, as long as nobody has counted it out.
+    pub fn live(&self, node: &N) -> Option<Session> {
+        self.open.get(node).map(|open| open.session)
+    }
+}
