@@ -213,7 +213,7 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
             Holders::Exclusive(owner, holder) => (owner == node).then_some(holder),
         };
         if held.is_some_and(|holder| holder.session == session) {
-            if matches!(self.holders, Holders::Exclusive(..)) {
+            if matches!(self.holders, Holders::Exclusive(..)) && !mutant!(NoFence) {
                 self.unfenced.push((node.clone(), session));
             }
             self.taken(node, false);
@@ -341,7 +341,7 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
 
     fn give(&mut self, node: N, session: Session, gid: Gid, wanted: Right) -> Right {
         let holder = Holder { session, gid };
-        let alone = self.others(&node).next().is_none();
+        let alone = self.others(&node).next().is_none() || mutant!(ExclusiveWhileShared);
         if wanted == Right::Exclusive || alone {
             self.holders = Holders::Exclusive(node, holder);
             return Right::Exclusive;
@@ -397,10 +397,15 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
             Holders::Exclusive(owner, holder) => vec![(owner.clone(), holder.session)],
         };
         let upto = numbers.so_far();
-        for (node, session) in from.into_iter().filter(|(node, _)| !asks(node)) {
+        let from: Vec<(N, Session)> = from.into_iter().filter(|(node, _)| !asks(node)).collect();
+        for (node, session) in from.iter().cloned() {
             let id = numbers.revocation();
             serving.waiting.insert(node.clone(), (id, session));
             out.push(HomeEffect::Revoke { from: node, session, id, upto, take });
+        }
+        if mutant!(WriteBeforeAcknowledged) {
+            serving.waiting.clear();
+            from.iter().for_each(|(node, _)| self.taken(node, false));
         }
         self.advance(out);
     }

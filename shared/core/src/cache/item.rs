@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// Number of a grant: a home gives them out in order, and each epoch's are above all earlier ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Gid {
     /// Epoch of the view under which it was given.
     pub epoch: u64,
@@ -47,6 +49,29 @@ pub enum Take {
     Invalidate,
 }
 
+/// What a change makes of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Changed<V> {
+    /// Nothing: a condition failed, say.
+    Not,
+    /// It has this value.
+    To(V),
+    /// There is no such key any more.
+    Gone,
+}
+
+impl<V> Changed<V> {
+    /// The item after the change, which has that version; `None` if nothing changed.
+    pub(super) fn item(self, version: u64) -> Option<Item<V>> {
+        let value = match self {
+            Self::Not => return None,
+            Self::To(value) => Some(value),
+            Self::Gone => None,
+        };
+        Some(Item { version, value })
+    }
+}
+
 /// A change of one key, evaluated where the key is written.
 pub trait Operation: Clone {
     /// What a key holds.
@@ -54,8 +79,8 @@ pub trait Operation: Clone {
     /// What is told to whoever asked for the change.
     type Outcome: Clone;
 
-    /// The value after the change, `None` where nothing changes (a condition failed, say).
-    fn apply(&self, item: &Item<Self::Value>) -> (Option<Option<Self::Value>>, Self::Outcome);
+    /// What it makes of the key, and what is told.
+    fn apply(&self, item: &Item<Self::Value>) -> (Changed<Self::Value>, Self::Outcome);
 
     /// False for a change that only the memory can evaluate (it sets a time to live, say): it is
     /// written through whatever the policy is.

@@ -359,7 +359,7 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
     pub fn evict(&mut self, env: &mut Env<'_>) -> (bool, Out<V, O>) {
         let mut out = Vec::new();
         self.lapse(env, &mut out);
-        if self.held.as_ref().is_some_and(|held| held.dirty) {
+        if !mutant!(DirtyDropped) {
             self.start_flush(env, &mut out);
         }
         let idle = self.miss.is_none() && self.writing.is_none() && self.changes.is_empty();
@@ -391,10 +391,21 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
 
     /// What can be read here now.
     pub fn readable(&self, now: u64, session: Option<Session>) -> Option<(&Item<V>, Right)> {
-        if self.is_writing(session) && self.writing.as_ref().is_some_and(|one| one.flush.is_none()) {
+        let changing = self.writing.as_ref().is_some_and(|one| one.flush.is_none());
+        if changing && self.is_writing(session) && !mutant!(ReadDuringOwnWrite) {
             return None;
         }
         self.held(now, session).map(|held| (&held.item, held.right))
+    }
+
+    /// True while that request is not answered.
+    pub fn awaits(&self, request: u64) -> bool {
+        self.miss.as_ref().is_some_and(|miss| miss.request == request)
+    }
+
+    /// True while the memory has not answered that write.
+    pub fn awaits_write(&self, id: u64) -> bool {
+        self.writing.as_ref().is_some_and(|writing| writing.id == id)
     }
 
     /// True for a value that the memory does not have yet.
@@ -424,7 +435,8 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
             // Not even a miss may begin: its grant could be older than the write.
             self.behind.push(waiter);
         } else if let Some(miss) = &mut self.miss {
-            let early = miss.floor.is_none() && env.session == Some(miss.session);
+            let of_session = env.session == Some(miss.session) || mutant!(ReaderOfOtherSession);
+            let early = of_session && (miss.floor.is_none() || mutant!(LateReaderServed));
             if early { miss.early.push(waiter) } else { miss.late.push(waiter) }
         } else {
             self.ask(env, Right::Shared, out, Some(waiter));
@@ -458,7 +470,8 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
             if !may {
                 return self.ask(env, Right::Exclusive, out, None);
             }
-            let back = |(_, change): &(Waiter, O)| env.policy == WritePolicy::Back && change.may_wait();
+            let back =
+                |(_, change): &(Waiter, O)| env.policy == WritePolicy::Back && change.may_wait();
             let through = !self.changes.front().is_some_and(back);
             if through && self.is_dirty() {
                 // The memory evaluates the change: it must know what it is based on.
@@ -478,9 +491,8 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
     fn change_here(&mut self, waiter: Waiter, change: &O, out: &mut Out<V, O>) {
         let Some(held) = &mut self.held else { return };
         let (changed, outcome) = change.apply(&held.item);
-        if let Some(value) = changed {
-            held.item = Item { version: held.item.version + 1, value };
-            held.dirty = true;
+        if let Some(item) = changed.item(held.item.version + 1) {
+            (held.item, held.dirty) = (item, true);
         }
         out.push(Effect::Changed { waiter, outcome, version: held.item.version });
     }
@@ -513,7 +525,7 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
             if touched && self.held.as_ref().is_some_and(|held| held.dirty) {
                 self.start_flush(env, out);
             }
-            if self.is_writing(env.session) {
+            if self.is_writing(env.session) && !mutant!(AcknowledgeDuringWrite) {
                 waits.push(revocation);
                 continue;
             }
@@ -526,7 +538,7 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
                 (Take::Invalidate, held) if touched => *held = None,
                 (Take::Downgrade | Take::Invalidate, _) => {}
             }
-            if let Some(miss) = &mut self.miss {
+            if let Some(miss) = self.miss.as_mut().filter(|_| !mutant!(NoFloor)) {
                 miss.floor = miss.floor.max(Some(revocation.upto));
             }
             out.push(Effect::Acknowledge { id: revocation.id, kept });

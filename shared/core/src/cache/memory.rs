@@ -79,7 +79,8 @@ impl<N: Ord + Clone, K: Ord + Clone, V: Clone, Out: Clone> Partition<N, K, V, Ou
         id: WriteId<N>,
         change: &Change<V, O>,
     ) -> Written<V, Out> {
-        let repeated = self.records.get(key).filter(|one| one.last.as_ref().is_some_and(|l| l.0 == id));
+        let repeated =
+            self.records.get(key).filter(|one| one.last.as_ref().is_some_and(|l| l.0 == id));
         if let Some(Record { item, last: Some((_, outcome)) }) = repeated {
             return Written::Done { item: item.clone(), outcome: outcome.clone(), until: None };
         }
@@ -91,11 +92,7 @@ impl<N: Ord + Clone, K: Ord + Clone, V: Clone, Out: Clone> Partition<N, K, V, Ou
             Change::Put(item) => (item.clone(), None),
             Change::Apply(change) => {
                 let (changed, outcome) = change.apply(&before);
-                let item = match changed {
-                    Some(value) => Item { version: self.versions + 1, value },
-                    None => before,
-                };
-                (item, Some(outcome))
+                (changed.item(self.versions + 1).unwrap_or(before), Some(outcome))
             }
         };
         self.versions = self.versions.max(item.version);
@@ -109,7 +106,8 @@ impl<N: Ord + Clone, K: Ord + Clone, V: Clone, Out: Clone> Partition<N, K, V, Ou
             Authority::Home(epoch) => *epoch == self.epoch,
             Authority::Holder(node, session) => {
                 let fence = self.fences.get(node).copied().unwrap_or(0);
-                session.epoch == self.epoch && session.generation >= fence
+                let epoch = session.epoch == self.epoch || mutant!(NoPartitionFence);
+                epoch && session.generation >= fence
             }
         }
     }

@@ -11,10 +11,26 @@
 //! - [`session`]: leases, at both ends.
 //! - [`memory`]: fences, versions and repeated writes.
 //!
-//! The model checker of `tests/cache_model` runs these very functions.
+//! The model checker of `model_tests` runs these very functions.
+
+/// True when a known bug was put back; never outside of unit tests.
+macro_rules! mutant {
+    ($name:ident) => {{
+        #[cfg(test)]
+        let on = $crate::cache::mutants::is_on($crate::cache::mutants::Mutant::$name);
+        #[cfg(not(test))]
+        let on = false;
+        on
+    }};
+}
 
 pub mod directory;
 pub mod item;
 pub mod line;
 pub mod memory;
 pub mod session;
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod mutants;

@@ -80,7 +80,8 @@ impl<N: Ord + Clone> HomeSessions<N> {
     /// under its name may be paused, not dead: its lease is waited for.
     pub fn open(&mut self, node: &N, incarnation: u64, now: u64) -> Opening {
         let before = self.open.get(node);
-        if let Some(other) = before.filter(|one| one.incarnation != incarnation && now < one.until) {
+        if let Some(other) = before.filter(|one| one.incarnation != incarnation && now < one.until)
+        {
             return Opening::Wait(other.until - now);
         }
         let ended = before.map(|one| one.session);
