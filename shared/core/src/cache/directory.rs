@@ -405,7 +405,9 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
         }
         if mutant!(WriteBeforeAcknowledged) {
             serving.waiting.clear();
-            from.iter().for_each(|(node, _)| self.taken(node, false));
+            for (node, _) in &from {
+                self.taken(node, false);
+            }
         }
         self.advance(out);
     }

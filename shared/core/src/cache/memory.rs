@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::item::{Item, Operation, Session};
-use super::line::{Change, Written};
+use super::told::{Change, Written};
 
 /// Which write it is: unique for all nodes and all their runs.
 pub type WriteId<N> = (N, u64);
@@ -110,5 +110,63 @@ impl<N: Ord + Clone, K: Ord + Clone, V: Clone, Out: Clone> Partition<N, K, V, Ou
                 epoch && session.generation >= fence
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::item::Changed;
+    use super::*;
+
+    #[derive(Debug, Clone, Copy)]
+    struct Add(u64);
+
+    impl Operation for Add {
+        type Value = u64;
+        type Outcome = u64;
+
+        fn apply(&self, item: &Item<u64>) -> (Changed<u64>, u64) {
+            let sum = item.value.unwrap_or(0) + self.0;
+            (Changed::To(sum), sum)
+        }
+    }
+
+    type Memory = Partition<&'static str, &'static str, u64, u64>;
+
+    fn add(memory: &mut Memory, by: Session, id: u64, add: u64) -> Written<u64, u64> {
+        let change = Change::Apply(Add(add));
+        memory.write(&Authority::Holder("a", by), &"k", ("a", id), &change)
+    }
+
+    fn done(version: u64, value: u64) -> Written<u64, u64> {
+        let item = Item { version, value: Some(value) };
+        Written::Done { item, outcome: Some(value), until: None }
+    }
+
+    #[test]
+    fn a_repeated_write_is_done_once_and_answered_twice() {
+        let mut memory = Memory::default();
+        memory.take_over(1);
+        let by = Session { epoch: 1, generation: 1 };
+        assert_eq!(add(&mut memory, by, 1, 5), done(1, 5));
+        assert_eq!(add(&mut memory, by, 1, 5), done(1, 5));
+        memory.fence(&"a", by);
+        assert_eq!(add(&mut memory, by, 1, 5), done(1, 5), "it was done, whoever may write now");
+        assert_eq!(add(&mut memory, by, 2, 5), Written::Fenced);
+    }
+
+    #[test]
+    fn fences_are_of_an_epoch() {
+        let mut memory = Memory::default();
+        assert!(memory.take_over(1));
+        let first = Session { epoch: 1, generation: 1 };
+        let second = Session { epoch: 1, generation: 2 };
+        assert!(memory.fence(&"a", first));
+        assert_eq!(add(&mut memory, first, 1, 1), Written::Fenced);
+        assert_eq!(add(&mut memory, second, 2, 1), done(1, 1));
+        assert!(memory.take_over(2) && !memory.take_over(1), "never back");
+        assert_eq!(add(&mut memory, second, 3, 1), Written::Fenced);
+        assert!(!memory.fence(&"a", second), "a home of the past fences nobody off");
+        assert_eq!(add(&mut memory, Session { epoch: 2, generation: 1 }, 4, 1), done(2, 2));
     }
 }

@@ -6,7 +6,7 @@
 //! lease of its session is, so a node that is cut off stops reading by itself, and a home waits no
 //! longer than that for one that does not answer.
 //!
-//! - [`line`]: a key at a node.
+//! - [`line`]: a key at a node; [`told`]: what it is told and wants done.
 //! - [`directory`]: a key at its home.
 //! - [`session`]: leases, at both ends.
 //! - [`memory`]: fences, versions and repeated writes.
@@ -29,6 +29,7 @@ pub mod item;
 pub mod line;
 pub mod memory;
 pub mod session;
+pub mod told;
 
 #[cfg(test)]
 mod model_tests;

@@ -106,8 +106,10 @@ impl<N: Ord + Clone> HomeSessions<N> {
 
     /// Ends what has run out by now, and gives it.
     pub fn run_out(&mut self, now: u64) -> Vec<(N, Session)> {
-        let gone = self.open.extract_if(.., |_, open| open.until <= now);
-        gone.map(|(node, open)| (node, open.session)).collect()
+        let (open, gone): (BTreeMap<N, Opened>, BTreeMap<N, Opened>) =
+            std::mem::take(&mut self.open).into_iter().partition(|(_, open)| now < open.until);
+        self.open = open;
+        gone.into_iter().map(|(node, open)| (node, open.session)).collect()
     }
 
     /// When the next one runs out.
@@ -118,5 +120,58 @@ impl<N: Ord + Clone> HomeSessions<N> {
     /// A node's session, as long as nobody has counted it out.
     pub fn live(&self, node: &N) -> Option<Session> {
         self.open.get(node).map(|open| open.session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LEASE: u64 = 2_000;
+
+    proptest! {
+        /// Whatever was sent when, and however long it took: a node that still reads is not counted
+        /// out, with clocks whose rates differ by up to 4 %.
+        #[test]
+        fn a_node_stops_before_its_home_counts_it_out(
+            rate in 96_u64..=104,
+            beats in prop::collection::vec((0_u64..1_500, 0_u64..1_900), 1..20),
+        ) {
+            // The node's clock goes `rate` to the home's 100.
+            let of_node = |home: u64| home * rate / 100;
+            let mut home = HomeSessions::new(1, LEASE);
+            let mut now = 1_000;
+            let Opening::Opened { session, .. } = home.open(&"n", 7, now) else { panic!("free") };
+            let mut node = NodeLease::opened(session, of_node(now), LEASE);
+            for (pause, trip) in beats {
+                let sent = now + pause;
+                now = sent + trip;
+                if node.session(of_node(now)).is_some() {
+                    prop_assert_eq!(home.live(&"n"), Some(session));
+                    prop_assert!(home.run_out(now).is_empty());
+                }
+                home.run_out(now);
+                if home.renew(&"n", session, now) {
+                    node.renewed(of_node(sent), LEASE);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_run_of_a_node_waits_for_the_lease() {
+        let mut home = HomeSessions::new(3, LEASE);
+        let first = Session { epoch: 3, generation: 1 };
+        assert_eq!(home.open(&"n", 1, 0), Opening::Opened { session: first, ended: None });
+        assert_eq!(home.open(&"n", 2, 100), Opening::Wait(with_margin(LEASE) - 100));
+        let second = Session { epoch: 3, generation: 2 };
+        let again = Opening::Opened { session: second, ended: Some(first) };
+        assert_eq!(home.open(&"n", 1, 100), again, "the same run dropped what it had");
+        assert!(!home.renew(&"n", first, 100));
+        assert_eq!(home.next_end(), Some(100 + with_margin(LEASE)));
+        assert_eq!(home.run_out(100 + with_margin(LEASE)), [("n", second)]);
+        assert_eq!(home.live(&"n"), None);
     }
 }
