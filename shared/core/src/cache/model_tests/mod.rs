@@ -185,7 +185,7 @@ fn two_nodes_with_a_home_that_moves() {
 
 #[test]
 fn two_nodes_with_a_home_that_executes() {
-    holds(&setup(2, Budget { executes: 1, expiries: 1, ..few(1, 3) }));
+    holds(&setup(2, Budget { executes: 1, expiries: 1, ..few(1, 2) }));
 }
 
 #[test]
