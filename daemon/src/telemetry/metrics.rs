@@ -311,6 +311,32 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_is_in_the_document_and_no_other() {
+        let document = include_str!("../../../docs/metrics.md");
+        let metrics = Metrics::new();
+        metrics.request(RequestKind::Push, Outcome::Ok, Duration::from_millis(1));
+        let page = metrics.encode().unwrap();
+        let names = page.lines().filter_map(|line| line.strip_prefix("# HELP "));
+        let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
+        assert!(names.len() > 15, "{names:?}");
+        let listed: Vec<&str> = document
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `dsync_"))
+            .flat_map(|line| line.split(" | ").next().unwrap_or_default().split(", `dsync_"))
+            .map(|name| name.trim_end_matches('`'))
+            .map(|name| name.trim_end_matches("_total").trim_end_matches("_info"))
+            .collect();
+        let known: Vec<&str> =
+            names.iter().filter_map(|name| name.strip_prefix("dsync_")).collect();
+        for name in &known {
+            assert!(listed.contains(name), "dsync_{name} is not in docs/metrics.md");
+        }
+        for name in &listed {
+            assert!(known.contains(name), "docs/metrics.md names dsync_{name}: there is none");
+        }
+    }
+
+    #[test]
     fn what_happens_is_counted() {
         let metrics = Metrics::new();
         metrics.open_connections(Plane::Client, 7);
