@@ -6,7 +6,7 @@
 //! lease of its session is, so a node that is cut off stops reading by itself, and a home waits no
 //! longer than that for one that does not answer.
 //!
-//! - [`line`]: a key at a node; [`told`]: what it is told and wants done.
+//! - [`mod@line`]: a key at a node; [`told`]: what it is told and wants done.
 //! - [`directory`]: a key at its home.
 //! - [`session`]: leases, at both ends.
 //! - [`store`]: the lines of a node, and which of them go when there is no more room.
