@@ -9,9 +9,9 @@ use dsync_core::node::Role;
 use futures::future::join_all;
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
 use super::dsctl::{self, Run};
+use super::local;
 use super::node::Node;
 use super::panics::panics;
 use super::ports::Ports;
@@ -194,15 +194,8 @@ impl Cluster {
     }
 
     /// Polls until there is a value; panics with every node's log after [`ELECTION_PATIENCE`].
-    pub async fn wait_until<T>(&self, what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + ELECTION_PATIENCE;
-        loop {
-            if let Some(value) = poll().await {
-                return value;
-            }
-            assert!(Instant::now() < deadline, "waited {ELECTION_PATIENCE:?} for {what}");
-            sleep(Duration::from_millis(50)).await;
-        }
+    pub async fn wait_until<T>(&self, what: &str, poll: impl AsyncFnMut() -> Option<T>) -> T {
+        local::wait_until(what, poll).await
     }
 
     /// Waits until every node votes once, `wiped` under a raft id that is not `old`, and no former

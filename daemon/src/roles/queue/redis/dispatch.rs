@@ -35,8 +35,10 @@ const BACKLOG: usize = 4_096;
 const SAFETY: Duration = Duration::from_secs(1);
 /// A queue that nobody uses for so long needs no dispatcher.
 const IDLE: Duration = Duration::from_secs(10);
-/// Pause after a look that failed.
+/// Pause after a look that failed, where somebody waits.
 const AGAIN: Duration = Duration::from_millis(200);
+/// Longest pause where nobody does: a node may look after thousands of queues while Redis is gone.
+const AGAIN_MAX: Duration = Duration::from_secs(5);
 
 type Given = Result<(Outcome, Durability), Fault>;
 
@@ -175,12 +177,14 @@ struct Task {
     looked: Instant,
     used: Instant,
     look: bool,
+    /// Calls that failed, one after the other.
+    failed: u32,
 }
 
 impl Task {
     fn new(inner: Arc<Inner>, queue: Name, asks: mpsc::Receiver<Ask>) -> Self {
         let now = Instant::now();
-        Self { inner, queue, asks, due: None, looked: now, used: now, look: false }
+        Self { inner, queue, asks, due: None, looked: now, used: now, look: false, failed: 0 }
     }
 
     async fn run(mut self) {
@@ -275,9 +279,12 @@ impl Task {
 
     fn hear(&mut self, told: Told) {
         let Told::Done { done, looked } = told else {
-            self.due = Some(Instant::now() + AGAIN);
+            let longer = AGAIN.saturating_mul(1 << self.failed.min(8)).min(AGAIN_MAX);
+            self.failed = self.failed.saturating_add(1);
+            self.due = Some(Instant::now() + if self.is_awaited() { AGAIN } else { longer });
             return;
         };
+        self.failed = 0;
         self.inner.metrics.happened(&done.happened);
         self.due = done.next_due_ms.map(|ms| Instant::now() + Duration::from_millis(ms.max(1)));
         if done.ready > 0 && (done.woken || looked) {

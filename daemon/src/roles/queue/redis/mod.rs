@@ -35,6 +35,9 @@ const RETRY: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause before the queues are listed again, where Redis could not be asked.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Queues that are looked at together, and the pause after them: others want Redis too.
+const TEND: usize = 100;
+const TEND_PAUSE: Duration = Duration::from_millis(10);
 
 /// The queue service of a node whose store is Redis. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -119,7 +122,13 @@ impl RedisQueues {
             };
             let mine =
                 |queue: &&Stats| self.members.owner_elsewhere(partition_of(&queue.queue)).is_none();
-            items.iter().filter(mine).for_each(|queue| self.desk.store.tend(&queue.queue));
+            let mine: Vec<&Stats> = items.iter().filter(mine).collect();
+            for some in mine.chunks(TEND) {
+                for queue in some {
+                    self.desk.store.tend(&queue.queue);
+                }
+                tokio::time::sleep(TEND_PAUSE).await;
+            }
             after = items.last().filter(|_| more).map(|queue| queue.queue.clone());
             if after.is_none() {
                 return Ok(());
