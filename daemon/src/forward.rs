@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync::api::{
-    AdminReply, AdminRequest, Answer, HOPS_MAX, Head, LockReply, LockRequest, QueueReply,
-    QueueRequest,
+    AdminReply, AdminRequest, Answer, CacheReply, CacheRequest, HOPS_MAX, Head, LockReply,
+    LockRequest, QueueReply, QueueRequest,
 };
 use dsync::net::Net;
 use dsync::preamble::Plane;
@@ -72,6 +72,19 @@ impl Relayed for QueueRequest {
         limit: Duration,
     ) -> Result<Answer<QueueReply>, CallError> {
         to.queue(head, self, limit).await
+    }
+}
+
+impl Relayed for CacheRequest {
+    type Reply = CacheReply;
+
+    async fn send(
+        self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> Result<Answer<CacheReply>, CallError> {
+        to.cache(head, self, limit).await
     }
 }
 

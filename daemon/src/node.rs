@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync::api::{
-    AdminReply, AdminRequest, Answer, DialReport, Head, LockReply, LockRequest, NodeInfo,
-    QueueReply, QueueRequest, Setting,
+    AdminReply, AdminRequest, Answer, CacheReply, CacheRequest, DialReport, Head, LockReply,
+    LockRequest, NodeInfo, QueueReply, QueueRequest, Setting,
 };
 use dsync::net::Net;
-use dsync::peer::{Destination, RaftCall, RaftReply};
 use dsync::preamble::Plane as HailPlane;
 use dsync_core::config::NodeConfig;
 use dsync_core::name::Name;
@@ -25,8 +24,10 @@ use crate::raft::{Group, backup};
 use crate::roles::leader::no_leader;
 use crate::roles::lock::LockRole;
 use crate::roles::queue::QueueRole;
-use crate::server::{Call, Counters, NodeHandler, PeerHandler};
-use crate::telemetry::{Outcome, RequestKind, Telemetry};
+use crate::server::{Call, Counters};
+use crate::telemetry::Telemetry;
+
+mod handlers;
 
 /// Nodes of another role that are asked for one request.
 const ELSEWHERE_MAX: usize = 5;
@@ -349,6 +350,15 @@ impl NodeService {
         self.elsewhere(Role::Queue, head, request, call).await
     }
 
+    async fn serve_cache(
+        &self,
+        head: &Head,
+        request: CacheRequest,
+        call: &Call,
+    ) -> Answer<CacheReply> {
+        self.elsewhere(Role::Cache, head, request, call).await
+    }
+
     /// Has a node of another role serve a request: the first one that can be reached.
     async fn elsewhere<R: Relayed + Clone>(
         &self,
@@ -385,14 +395,6 @@ impl NodeService {
         }
         parts.forwarder.answer(Err(last))
     }
-
-    fn account<T>(&self, kind: RequestKind, begun: Instant, answer: &Answer<T>) {
-        let outcome = match &answer.result {
-            Ok(_) => Outcome::Ok,
-            Err(fault) => Outcome::from(fault.code),
-        };
-        self.parts.telemetry.metrics.request(kind, outcome, begun.elapsed());
-    }
 }
 
 fn needs_leader(request: &AdminRequest) -> bool {
@@ -404,96 +406,4 @@ fn needs_leader(request: &AdminRequest) -> bool {
             | AdminRequest::SnapshotRead { .. }
             | AdminRequest::SnapshotWrite { .. }
     )
-}
-
-impl NodeHandler for NodeService {
-    async fn lock(&self, call: Call, head: Head, request: LockRequest) -> Answer<LockReply> {
-        let begun = Instant::now();
-        let kind = RequestKind::from(&request);
-        // In a box, what is under way is not moved about with each step above.
-        let answer = Box::pin(self.serve_lock(&head, request, &call)).await;
-        warn_of_unknown(&head, &call, &answer);
-        self.account(kind, begun, &answer);
-        answer
-    }
-
-    async fn queue(&self, call: Call, head: Head, request: QueueRequest) -> Answer<QueueReply> {
-        let begun = Instant::now();
-        let kind = RequestKind::from(&request);
-        let answer = Box::pin(self.serve_queue(&head, request, &call)).await;
-        warn_of_unknown(&head, &call, &answer);
-        self.account(kind, begun, &answer);
-        answer
-    }
-
-    async fn admin(&self, call: Call, head: Head, request: AdminRequest) -> Answer<AdminReply> {
-        let begun = Instant::now();
-        let kind = RequestKind::from(&request);
-        if changes_cluster(&request) {
-            tracing::info!(
-                caller = %call.caller.id,
-                address = %call.caller.address,
-                request = format!("{:032x}", head.request_id),
-                action = ?short(&request),
-                "admin action"
-            );
-        }
-        // As long as the caller has time: replacing a node, or a backup, may take minutes.
-        let until = begun + call.time_left();
-        let answer = Box::pin(self.serve_admin(&head, request, until)).await;
-        self.account(kind, begun, &answer);
-        answer
-    }
-}
-
-fn warn_of_unknown<T>(head: &Head, call: &Call, answer: &Answer<T>) {
-    if let Err(fault) = &answer.result
-        && fault.effect == Effect::Unknown
-    {
-        tracing::warn!(
-            request = format!("{:032x}", head.request_id),
-            caller = %call.caller.id,
-            %fault,
-            "the outcome of a request is unknown"
-        );
-    }
-}
-
-fn changes_cluster(request: &AdminRequest) -> bool {
-    match request {
-        AdminRequest::RaftTransfer { .. } | AdminRequest::RaftReplace { .. } => true,
-        AdminRequest::SnapshotWrite { offset, done, .. } => *offset == 0 || *done,
-        AdminRequest::Ping
-        | AdminRequest::NodeInfo
-        | AdminRequest::Directory
-        | AdminRequest::RaftStatus
-        | AdminRequest::RaftProbe
-        | AdminRequest::SnapshotRead { .. }
-        | AdminRequest::DialCheck { .. } => false,
-    }
-}
-
-/// The action in a log line, without the bytes of a backup.
-fn short(request: &AdminRequest) -> String {
-    if let AdminRequest::SnapshotWrite { id, done, .. } = request {
-        return format!("restore {id}, done={done}");
-    }
-    format!("{request:?}")
-}
-
-impl PeerHandler for NodeService {
-    async fn hello(&self, _call: Call, from: Hello) -> Result<Hello, Fault> {
-        from.check()?;
-        self.parts.greeter.heard(&from);
-        Ok(self.hello_of_mine().await)
-    }
-
-    async fn raft(
-        &self,
-        _call: Call,
-        to: Destination,
-        request: RaftCall,
-    ) -> Result<RaftReply, Fault> {
-        self.parts.raft.call(to, request).await
-    }
 }

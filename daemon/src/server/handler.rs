@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync::api::{
-    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+    AdminReply, AdminRequest, Answer, CacheReply, CacheRequest, Head, LockReply, LockRequest,
+    QueueReply, QueueRequest,
 };
-use dsync::peer::{Destination, RaftCall, RaftReply};
+use dsync::peer::{CacheAnswer, CacheCall, CacheFrom, Destination, RaftCall, RaftReply};
 use dsync::preamble::Plane;
 use dsync_core::Fault;
 use dsync_core::node::Hello;
@@ -75,6 +76,14 @@ pub trait NodeHandler: Clone + Send + Sync + 'static {
         head: Head,
         request: QueueRequest,
     ) -> impl Future<Output = Answer<QueueReply>> + Send;
+
+    /// The cache service.
+    fn cache(
+        &self,
+        call: Call,
+        head: Head,
+        request: CacheRequest,
+    ) -> impl Future<Output = Answer<CacheReply>> + Send;
 }
 
 /// Answers nodes. The same rules as for [`NodeHandler`].
@@ -89,6 +98,14 @@ pub trait PeerHandler: Clone + Send + Sync + 'static {
         to: Destination,
         request: RaftCall,
     ) -> impl Future<Output = Result<RaftReply, Fault>> + Send;
+
+    /// Between cache nodes.
+    fn cache(
+        &self,
+        call: Call,
+        from: CacheFrom,
+        request: CacheCall,
+    ) -> impl Future<Output = Result<CacheAnswer, Fault>> + Send;
 }
 
 /// What serves the planes.

@@ -274,6 +274,12 @@ impl<N: NodeHandler> Serve for NodeService<N> {
                 let failed = |fault| scope.answer(fault);
                 NodeResponse::Queue(scope.guard("queue", id, handled, failed).await)
             }
+            NodeRequest::Cache { head, request } => {
+                let id = Some(head.request_id);
+                let handled = handler.cache(call, head, request);
+                let failed = |fault| scope.answer(fault);
+                NodeResponse::Cache(scope.guard("cache", id, handled, failed).await)
+            }
         })
     }
 }
@@ -304,6 +310,10 @@ impl<P: PeerHandler> Serve for PeerService<P> {
             PeerRequest::Raft { to, call: request } => {
                 let handled = handler.raft(call, to, request);
                 PeerResponse::Raft(scope.guard("raft", None, handled, Err).await)
+            }
+            PeerRequest::Cache { from, call: request } => {
+                let handled = handler.cache(call, from, request);
+                PeerResponse::Cache(scope.guard("cache", None, handled, Err).await)
             }
         })
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use dsync::api::{AdminRequest, LockRequest, QueueRequest};
+use dsync::api::{AdminRequest, CacheRequest, LockRequest, QueueRequest};
 use dsync_core::lock::Command;
 use dsync_core::{Code, queue};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
@@ -83,6 +83,14 @@ label! {
         Manage = "manage",
         /// Reads about queues.
         Look = "look",
+        /// Reads keys of the cache.
+        Get = "get",
+        /// Changes keys of the cache.
+        Change = "change",
+        /// Deletes many keys of the cache.
+        Invalidate = "invalidate",
+        /// Reads about the cache.
+        LookAtCache = "look_at_cache",
     }
 }
 
@@ -105,6 +113,22 @@ impl From<&QueueRequest> for RequestKind {
             | queue::Command::Limit { .. }
             | queue::Command::Redrive { .. }
             | queue::Command::PurgeDead { .. } => Self::Manage,
+        }
+    }
+}
+
+impl From<&CacheRequest> for RequestKind {
+    fn from(request: &CacheRequest) -> Self {
+        match request {
+            CacheRequest::Get { .. } => Self::Get,
+            CacheRequest::Do { .. } => Self::Change,
+            CacheRequest::Invalidate { .. } => Self::Invalidate,
+            CacheRequest::Inspect { .. }
+            | CacheRequest::Line { .. }
+            | CacheRequest::Keys { .. }
+            | CacheRequest::Stats
+            | CacheRequest::Lost
+            | CacheRequest::View => Self::LookAtCache,
         }
     }
 }

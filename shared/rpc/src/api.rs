@@ -11,8 +11,13 @@ use dsync_core::name::Name;
 use dsync_core::node::{ClusterId, DirectoryEntry, RaftId, Role};
 use serde::{Deserialize, Serialize};
 
+mod cache;
 mod queue;
 
+pub use cache::{
+    CacheReply, CacheRequest, CacheStats, Changed, Got, Inspected, KEYS_MAX, LineView, LostKey,
+    Source, ViewMember, ViewReport,
+};
 pub use queue::{Durability, POP_WAIT_MAX_MS, QueueReply, QueueRequest, Ring, RingMember};
 
 /// The client plane.
@@ -24,6 +29,8 @@ pub trait Node {
     async fn admin(head: Head, request: AdminRequest) -> Answer<AdminReply>;
     /// Job queues; any node answers, a node that cannot serve it hands it on.
     async fn queue(head: Head, request: QueueRequest) -> Answer<QueueReply>;
+    /// The coherent cache; any node answers, one of another role hands it on.
+    async fn cache(head: Head, request: CacheRequest) -> Answer<CacheReply>;
 }
 
 /// What goes with every request.

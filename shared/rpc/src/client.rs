@@ -17,7 +17,8 @@ use dsync_core::node::{ClusterId, Role};
 use dsync_core::{Code, Fault};
 
 use crate::api::{
-    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+    AdminReply, AdminRequest, Answer, CacheReply, CacheRequest, Head, LockReply, LockRequest,
+    QueueReply, QueueRequest,
 };
 use crate::connection::CallError;
 use crate::net::Net;
@@ -157,6 +158,22 @@ impl Client {
         request: QueueRequest,
         options: CallOptions,
     ) -> Result<Answer<QueueReply>, Fault> {
+        self.run(request, head(&options), options.timeout).await
+    }
+
+    /// Calls the cache service.
+    ///
+    /// # Errors
+    /// As of [`Self::lock`]. After effect `Unknown` a change may be repeated under its request id
+    /// as long as nobody else has changed the key.
+    ///
+    /// # Cancel safety
+    /// As of [`Self::lock`].
+    pub async fn cache(
+        &self,
+        request: CacheRequest,
+        options: CallOptions,
+    ) -> Result<Answer<CacheReply>, Fault> {
         self.run(request, head(&options), options.timeout).await
     }
 

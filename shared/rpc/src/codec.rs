@@ -69,6 +69,7 @@ impl Reply for NodeResponse {
             Self::Lock(answer) => Self::Lock(faulty(answer, fault)),
             Self::Admin(answer) => Self::Admin(faulty(answer, fault)),
             Self::Queue(answer) => Self::Queue(faulty(answer, fault)),
+            Self::Cache(answer) => Self::Cache(faulty(answer, fault)),
         }
     }
 }
@@ -78,6 +79,7 @@ impl Reply for PeerResponse {
         match self {
             Self::Hello(_) => Self::Hello(Err(fault)),
             Self::Raft(_) => Self::Raft(Err(fault)),
+            Self::Cache(_) => Self::Cache(Err(fault)),
         }
     }
 }

@@ -18,13 +18,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{
-    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, NodeClient, QueueReply,
-    QueueRequest,
+    AdminReply, AdminRequest, Answer, CacheReply, CacheRequest, Head, LockReply, LockRequest,
+    NodeClient, QueueReply, QueueRequest,
 };
 use crate::codec::{ClientCodec, FRAME_MAX_CLIENT, FRAME_MAX_PEER};
 use crate::dial::{ConnectError, Greeted, dial, whole_ms};
 use crate::net::Net;
-use crate::peer::{Destination, PeerClient, RaftCall, RaftReply};
+use crate::peer::{
+    CacheAnswer, CacheCall, CacheFrom, Destination, PeerClient, RaftCall, RaftReply,
+};
 use crate::preamble::{Greeting, Hail, Plane};
 use crate::transport::{Pace, Transport, Turns};
 
@@ -215,6 +217,22 @@ impl NodeConnection {
     ) -> Result<Answer<QueueReply>, CallError> {
         self.call(limit, self.stub.queue(context(limit), head, request)).await
     }
+
+    /// Calls the cache service.
+    ///
+    /// # Errors
+    /// As of [`Self::lock`].
+    ///
+    /// # Cancel safety
+    /// As of [`Self::lock`].
+    pub async fn cache(
+        &self,
+        head: Head,
+        request: CacheRequest,
+        limit: Duration,
+    ) -> Result<Answer<CacheReply>, CallError> {
+        self.call(limit, self.stub.cache(context(limit), head, request)).await
+    }
 }
 
 impl PeerConnection {
@@ -264,6 +282,22 @@ impl PeerConnection {
         limit: Duration,
     ) -> Result<Result<RaftReply, Fault>, CallError> {
         self.call(limit, self.stub.raft(context(limit), to, call)).await
+    }
+
+    /// One call between cache nodes.
+    ///
+    /// # Errors
+    /// [`CallError`]; the inner [`Fault`] is the other node's own.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call at the node; it may have been executed.
+    pub async fn cache(
+        &self,
+        from: CacheFrom,
+        call: CacheCall,
+        limit: Duration,
+    ) -> Result<Result<CacheAnswer, Fault>, CallError> {
+        self.call(limit, self.stub.cache(context(limit), from, call)).await
     }
 }
 

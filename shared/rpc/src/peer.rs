@@ -9,6 +9,10 @@ use dsync_core::Fault;
 use dsync_core::node::{ClusterId, Hello, RaftId};
 use serde::{Deserialize, Serialize};
 
+mod cache;
+
+pub use cache::{CacheAnswer, CacheCall, CacheFrom};
+
 /// The peer plane.
 #[tarpc::service]
 pub trait Peer {
@@ -16,6 +20,8 @@ pub trait Peer {
     async fn hello(from: Hello) -> Result<Hello, Fault>;
     /// Raft, for the node named and no other.
     async fn raft(to: Destination, call: RaftCall) -> Result<RaftReply, Fault>;
+    /// Between cache nodes.
+    async fn cache(from: CacheFrom, call: CacheCall) -> Result<CacheAnswer, Fault>;
 }
 
 /// Whom a call is meant for; the receiver refuses a misaddressed one.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dsd::server::{Call, NodeHandler};
 use dsync::api::{
-    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+    AdminReply, AdminRequest, Answer, CacheReply, CacheRequest, Head, LockReply, LockRequest,
+    QueueReply, QueueRequest,
 };
 use dsync_core::lock::{
     Command, Grant, Holder, Lookup, Mode, Outcome, Request, RequestKey, SessionId, Token, Want,
@@ -329,6 +330,11 @@ impl NodeHandler for Locks {
     }
 
     async fn queue(&self, _: Call, _: Head, _: QueueRequest) -> Answer<QueueReply> {
+        let result = Err(Fault::new(Code::InvalidArgument, "not in this test"));
+        Answer { served_by: "node-1".into(), address: String::new(), result }
+    }
+
+    async fn cache(&self, _: Call, _: Head, _: CacheRequest) -> Answer<CacheReply> {
         let result = Err(Fault::new(Code::InvalidArgument, "not in this test"));
         Answer { served_by: "node-1".into(), address: String::new(), result }
     }

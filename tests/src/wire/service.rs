@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use dsd::server::{Call, Counters, Handlers, Identity, Limits, NodeHandler, PeerHandler, Server};
 use dsync::api::{
-    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+    AdminReply, AdminRequest, Answer, CacheReply, CacheRequest, Head, LockReply, LockRequest,
+    QueueReply, QueueRequest,
 };
 use dsync::net::{Listener, Net, Network, TcpNetwork};
-use dsync::peer::{Destination, RaftCall, RaftReply};
+use dsync::peer::{CacheAnswer, CacheCall, CacheFrom, Destination, RaftCall, RaftReply};
 use dsync::preamble::{Hail, Plane};
 use dsync_core::lock::{LockView, Lookup, Outcome, Request, RequestKey, SessionId};
 use dsync_core::name::Name;
@@ -156,6 +157,10 @@ impl NodeHandler for Service {
     async fn queue(&self, _: Call, _: Head, _: QueueRequest) -> Answer<QueueReply> {
         self.answer(Err(Fault::new(Code::InvalidArgument, "not in this test")))
     }
+
+    async fn cache(&self, _: Call, _: Head, _: CacheRequest) -> Answer<CacheReply> {
+        self.answer(Err(Fault::new(Code::InvalidArgument, "not in this test")))
+    }
 }
 
 impl PeerHandler for Service {
@@ -168,6 +173,10 @@ impl PeerHandler for Service {
             return Err(Fault { effect: Effect::None, ..Fault::new(Code::Conflict, "not me") });
         }
         Ok(RaftReply::Appended)
+    }
+
+    async fn cache(&self, _: Call, _: CacheFrom, _: CacheCall) -> Result<CacheAnswer, Fault> {
+        Err(Fault::new(Code::InvalidArgument, "not in this test"))
     }
 }
 

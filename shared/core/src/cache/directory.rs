@@ -267,7 +267,8 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
         let Some(serving) = self.serving.take_if(|one| one.stage == Stage::Memory) else {
             return out;
         };
-        let told = (item.version, item.value.is_some());
+        // An absent key has no version of its own.
+        let told = (if item.value.is_some() { item.version } else { 0 }, item.value.is_some());
         let request = serving.request.id;
         match (&serving.request.by, &serving.request.want) {
             (Some((node, session)), Want::Line(right)) if live(node) == Some(*session) => {

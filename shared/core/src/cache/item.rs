@@ -72,6 +72,17 @@ impl<V> Changed<V> {
     }
 }
 
+/// What a change does to a key's time to live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Expiry {
+    /// It stays as it was.
+    Kept,
+    /// There is none from now on.
+    Never,
+    /// It ends after so many milliseconds.
+    After(u64),
+}
+
 /// A change of one key, evaluated where the key is written.
 pub trait Operation: Clone {
     /// What a key holds.
@@ -82,9 +93,14 @@ pub trait Operation: Clone {
     /// What it makes of the key, and what is told.
     fn apply(&self, item: &Item<Self::Value>) -> (Changed<Self::Value>, Self::Outcome);
 
-    /// False for a change that only the memory can evaluate (it sets a time to live, say): it is
-    /// written through whatever the policy is.
-    fn may_wait(&self) -> bool {
+    /// False for a change that the memory must know of (it sets a time to live, say): it is written
+    /// through whatever the policy is.
+    fn may_wait(&self, _: &Item<Self::Value>) -> bool {
         true
+    }
+
+    /// What becomes of the time to live, if something is changed.
+    fn expiry(&self) -> Expiry {
+        Expiry::Kept
     }
 }

@@ -195,9 +195,11 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
                     (held.item, held.until, held.dirty) = (item, until, false);
                 }
             }
-            Written::Fenced => {
+            Written::Fenced | Written::Unknown => {
+                let unknown = matches!(written, Written::Unknown);
+                let why = if unknown { Failed::Unknown } else { Failed::Fenced };
                 if let Some(waiter) = writing.waiter {
-                    out.push(Effect::Fail { waiter, why: Failed::Fenced });
+                    out.push(Effect::Fail { waiter, why });
                 }
                 self.held.take_if(|held| held.session == writing.session);
                 out.extend(writing.flush.map(|version| Effect::Lost { version }));
@@ -335,12 +337,12 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
             let Some(session) = env.session else {
                 return self.fail_changes(Failed::NoLease, out);
             };
-            let may = self.held(env.now, env.session).is_some_and(|h| h.right == Right::Exclusive);
-            if !may {
+            let held = self.held(env.now, env.session).filter(|h| h.right == Right::Exclusive);
+            let Some(held) = held else {
                 return self.ask(env, Right::Exclusive, out, None);
-            }
-            let back =
-                |(_, change): &(Waiter, O)| env.policy == WritePolicy::Back && change.may_wait();
+            };
+            let may_wait = env.policy == WritePolicy::Back && held.until.is_none();
+            let back = |(_, change): &(Waiter, O)| may_wait && change.may_wait(&held.item);
             let through = !self.changes.front().is_some_and(back);
             if through && self.is_dirty() {
                 // The memory evaluates the change: it must know what it is based on.

@@ -25,13 +25,17 @@ macro_rules! mutant {
     }};
 }
 
+pub mod command;
 pub mod directory;
 pub mod item;
 pub mod line;
+pub mod membership;
 pub mod memory;
+pub mod op;
 pub mod session;
 pub mod store;
 pub mod told;
+pub mod view;
 
 #[cfg(test)]
 mod model_tests;

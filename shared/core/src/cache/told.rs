@@ -1,5 +1,7 @@
 //! What a line is told, and what it wants done.
 
+use serde::{Deserialize, Serialize};
+
 use super::item::{Gid, Item, Operation, Right, Session, Take};
 
 /// Whoever waits for an answer, by a number that the caller chose.
@@ -25,7 +27,7 @@ pub enum Change<V, O> {
 }
 
 /// A revocation, by the number of the home's request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Revocation {
     /// Number by which the acknowledgement names it.
     pub id: u64,
@@ -54,7 +56,7 @@ pub struct Grant<V> {
     pub until: Option<u64>,
 }
 
-/// Why a waiter gets nothing. Nothing was done.
+/// Why a waiter gets nothing. Nothing was done, but for `Unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failed {
     /// The node has no lease.
@@ -63,6 +65,8 @@ pub enum Failed {
     NoGrant,
     /// The memory refused the write: the right to it had been taken away.
     Fenced,
+    /// The memory refused the write when it was repeated: it may have been done before.
+    Unknown,
 }
 
 /// What a line wants done.
@@ -137,4 +141,6 @@ pub enum Written<V, Out> {
     },
     /// The right to write had been taken away.
     Fenced,
+    /// It was sent before without an answer, and by now the right to write has been taken away.
+    Unknown,
 }

@@ -64,7 +64,7 @@
 //! (OSDI 2006).
 
 mod audit;
-mod bytes;
+pub(crate) mod bytes;
 mod check;
 mod command;
 mod dead;

@@ -7,7 +7,8 @@ use dsync_core::queue::Command;
 use dsync_core::queue::partition_of;
 
 use crate::api::{
-    AdminReply, AdminRequest, Answer, Head, LockReply, LockRequest, QueueReply, QueueRequest,
+    AdminReply, AdminRequest, Answer, CacheReply, CacheRequest, Head, LockReply, LockRequest,
+    QueueReply, QueueRequest,
 };
 use crate::connection::{CallError, NodeConnection};
 use crate::dial::ConnectError;
@@ -31,6 +32,8 @@ pub(super) enum Place {
     Locks,
     /// The queues of that partition.
     Queues(u8),
+    /// All keys of the cache.
+    Cache,
 }
 
 /// A request of any service.
@@ -219,5 +222,49 @@ impl Ask for QueueRequest {
         limit: Duration,
     ) -> Result<Answer<QueueReply>, CallError> {
         to.queue(head, self.clone(), limit).await
+    }
+}
+
+impl Ask for CacheRequest {
+    type Told = CacheReply;
+
+    /// Every cache node serves every key.
+    fn place(&self) -> Option<Place> {
+        Some(Place::Cache)
+    }
+
+    fn is_read(&self) -> bool {
+        match self {
+            Self::Do { .. } | Self::Invalidate { .. } => false,
+            Self::Get { .. }
+            | Self::Inspect { .. }
+            | Self::Line { .. }
+            | Self::Keys { .. }
+            | Self::Stats
+            | Self::Lost
+            | Self::View => true,
+        }
+    }
+
+    /// A change that may have been made is not repeated: another one may have come between.
+    fn may_repeat(&self) -> bool {
+        !matches!(self, Self::Do { .. })
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        match self {
+            // It deletes one key after the other.
+            Self::Invalidate { .. } => None,
+            _ => Some(PATIENCE),
+        }
+    }
+
+    async fn send(
+        &self,
+        to: &NodeConnection,
+        head: Head,
+        limit: Duration,
+    ) -> Result<Answer<CacheReply>, CallError> {
+        to.cache(head, self.clone(), limit).await
     }
 }

@@ -1,0 +1,5 @@
+//! The cache role: local reads that are never stale.
+
+mod peers;
+
+pub use self::peers::Peers;

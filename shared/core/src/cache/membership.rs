@@ -1,0 +1,255 @@
+//! A node among the others: its own lease, who lives, when the view changes, and when it serves.
+//!
+//! - A node leaves a sign of life in the memory every third of the lease, and sees the view. While
+//!   that view is the one that it acts by, its lease is renewed, counted from when it asked. So
+//!   after a change no lease of an earlier epoch is renewed, and all of them are over one lease
+//!   after the change.
+//! - A node whose sign of life stays the same for a lease and its margin is counted out. That it is
+//!   counted out wrongly does no harm.
+//! - A home serves in a new epoch once every member has said that it acts by it, or no earlier lease
+//!   can hold any more; then the memory refuses writes of earlier epochs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::session::with_margin;
+use super::view::{Member, Seen, View, next_view, view_without};
+use crate::name::Name;
+
+/// What the node is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Todo {
+    /// Act by this view from now on: nothing that an earlier one gave is of use any more.
+    Adopt(View),
+    /// Ask those members whether they act by the view.
+    Prepare(Vec<Member>),
+    /// Have the memory refuse writes of earlier epochs, and say [`Membership::took_over`].
+    TakeOver(u64),
+    /// Replace the view of that epoch by this one.
+    Replace(u64, View),
+}
+
+/// Whose sign of life was seen when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Life {
+    incarnation: u64,
+    count: u64,
+    since: u64,
+}
+
+/// What a node knows of all.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    me: Member,
+    lease_ms: u64,
+    view: View,
+    /// When the view was first seen here.
+    seen_at: u64,
+    /// The node's own lease, for the view's epoch.
+    until: u64,
+    /// Members that act by the view.
+    ready: BTreeSet<Name>,
+    /// The memory refuses what is older than the view.
+    taken_over: bool,
+    lives: BTreeMap<Name, (Member, Life)>,
+    /// Since when another view is called for.
+    wanted: Option<u64>,
+    leaving: bool,
+}
+
+impl Membership {
+    /// A node that has just started.
+    pub fn new(me: Member, lease_ms: u64) -> Self {
+        Self {
+            me,
+            lease_ms,
+            view: View::default(),
+            seen_at: 0,
+            until: 0,
+            ready: BTreeSet::new(),
+            taken_over: false,
+            lives: BTreeMap::new(),
+            wanted: None,
+            leaving: false,
+        }
+    }
+
+    /// The view that this node acts by.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Which run of which node this is.
+    pub fn me(&self) -> &Member {
+        &self.me
+    }
+
+    /// When the node's own lease for the epoch of the view ends; 0: it has none.
+    pub fn until(&self) -> u64 {
+        self.until
+    }
+
+    /// The epoch, while the lease holds.
+    pub fn epoch(&self, now: u64) -> Option<u64> {
+        (now < self.until).then_some(self.view.epoch)
+    }
+
+    /// The epoch in which this node may serve as a home.
+    pub fn serves(&self, now: u64) -> Option<u64> {
+        self.epoch(now).filter(|_| self.taken_over)
+    }
+
+    /// Another live process has this node's name; its address.
+    pub fn namesake(&self, now: u64) -> Option<&str> {
+        let (member, life) = self.lives.get(&self.me.node)?;
+        let other = member.incarnation != self.me.incarnation && member.address != self.me.address;
+        (other && self.is_fresh(life, now)).then_some(member.address.as_str())
+    }
+
+    /// Not counted out.
+    pub fn is_live(&self, node: &Name, now: u64) -> bool {
+        self.lives.get(node).is_some_and(|(_, life)| self.is_fresh(life, now))
+    }
+
+    /// The memory was asked at `sent`, and answered by `now`.
+    pub fn saw(&mut self, sent: u64, now: u64, seen: &Seen) -> Vec<Todo> {
+        let mut todo = Vec::new();
+        for beat in &seen.beats {
+            let known = self.lives.get(&beat.member.node);
+            let same = known.is_some_and(|(_, life)| {
+                (life.incarnation, life.count) == (beat.member.incarnation, beat.count)
+            });
+            if !same {
+                let incarnation = beat.member.incarnation;
+                let life = Life { incarnation, count: beat.count, since: now };
+                self.lives.insert(beat.member.node.clone(), (beat.member.clone(), life));
+            }
+        }
+        self.adopt(now, &seen.view, &mut todo);
+        let current = seen.view == self.view && seen.run == self.view.run;
+        if current && self.is_member() && !self.leaving {
+            self.until = self.until.max(sent + self.lease_ms);
+        }
+        self.change(now, seen, &mut todo);
+        self.go_on(now, &mut todo);
+        todo
+    }
+
+    /// Another node acts by this view, or told of it. It is not proof that it is the newest one: no
+    /// lease comes of it.
+    pub fn told(&mut self, now: u64, view: &View) -> Vec<Todo> {
+        let mut todo = Vec::new();
+        self.adopt(now, view, &mut todo);
+        todo
+    }
+
+    /// A member acts by the view of that epoch.
+    pub fn ready(&mut self, now: u64, node: &Name, epoch: u64) -> Vec<Todo> {
+        let mut todo = Vec::new();
+        if epoch == self.view.epoch {
+            self.ready.insert(node.clone());
+            self.go_on(now, &mut todo);
+        }
+        todo
+    }
+
+    /// Time went by.
+    pub fn tick(&mut self, now: u64) -> Vec<Todo> {
+        let mut todo = Vec::new();
+        self.go_on(now, &mut todo);
+        todo
+    }
+
+    /// The memory refuses what is older than that epoch.
+    pub fn took_over(&mut self, epoch: u64) {
+        self.taken_over |= epoch == self.view.epoch;
+    }
+
+    /// When [`tick`](Self::tick) may have something to do.
+    pub fn next_tick(&self) -> Option<u64> {
+        (!self.taken_over && self.is_member()).then_some(self.all_over())
+    }
+
+    /// The node stops: the view without it, if it is in the view. It has dropped all it had.
+    pub fn leave(&mut self, now: u64) -> Option<(u64, View)> {
+        self.leaving = true;
+        self.until = 0;
+        if !self.is_member() {
+            return None;
+        }
+        let settled = now >= self.all_over();
+        Some((self.view.epoch, view_without(&self.view, &self.me, settled)))
+    }
+
+    fn is_member(&self) -> bool {
+        self.view.has(&self.me.node, self.me.incarnation)
+    }
+
+    /// From then on no lease of an earlier epoch holds.
+    fn all_over(&self) -> u64 {
+        self.seen_at + with_margin(self.lease_ms)
+    }
+
+    fn is_fresh(&self, life: &Life, now: u64) -> bool {
+        now < life.since + with_margin(self.lease_ms)
+    }
+
+    fn adopt(&mut self, now: u64, view: &View, todo: &mut Vec<Todo>) {
+        if view.epoch <= self.view.epoch {
+            return;
+        }
+        self.view = view.clone();
+        (self.seen_at, self.until, self.taken_over) = (now, 0, false);
+        self.ready.clear();
+        self.wanted = None;
+        todo.push(Todo::Adopt(view.clone()));
+        if self.is_member() {
+            let me = &self.me;
+            let others = view.members.iter().filter(|member| *member != me).cloned().collect();
+            todo.push(Todo::Prepare(others));
+        }
+    }
+
+    fn go_on(&mut self, now: u64, todo: &mut Vec<Todo>) {
+        if self.taken_over || !self.is_member() || self.leaving {
+            return;
+        }
+        let me = &self.me;
+        let mut others = self.view.members.iter().filter(|member| *member != me);
+        let all = self.view.silent.is_empty() && others.all(|one| self.ready.contains(&one.node));
+        if all || now >= self.all_over() {
+            todo.push(Todo::TakeOver(self.view.epoch));
+        }
+    }
+
+    /// Proposes another view, if one is called for. Who is first among those that live does so at
+    /// once, the others in turn: the memory takes one of them.
+    fn change(&mut self, now: u64, seen: &Seen, todo: &mut Vec<Todo>) {
+        if self.leaving || self.namesake(now).is_some() {
+            return;
+        }
+        // It has forgotten what it had, or answers late: then it does not take what is proposed.
+        let forgotten =
+            seen.view != self.view || (seen.run != self.view.run && self.view.epoch > 0);
+        let mut live: BTreeSet<Member> = self
+            .lives
+            .values()
+            .filter(|(_, life)| self.is_fresh(life, now))
+            .map(|(member, _)| member.clone())
+            .collect();
+        live.retain(|member| member.node != self.me.node);
+        live.insert(self.me.clone());
+        let members: BTreeSet<Member> = self.view.members.iter().cloned().collect();
+        if live == members && !forgotten {
+            self.wanted = None;
+            return;
+        }
+        let since = *self.wanted.get_or_insert(now);
+        let before = live.iter().position(|member| *member == self.me).unwrap_or(0);
+        let turn = u64::try_from(before).unwrap_or(u64::MAX).saturating_mul(self.lease_ms / 3 + 1);
+        if now >= since.saturating_add(turn) {
+            let settled = now >= self.all_over();
+            let next = next_view(&self.view, &seen.run, &live, (settled, forgotten));
+            todo.push(Todo::Replace(seen.view.epoch, next));
+        }
+    }
+}
