@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use dsync_core::config::{LogFormat, NodeConfig, Store, Timers};
+use dsync_core::config::{CacheConfig, LogFormat, NodeConfig, Store, Timers};
 use dsync_core::lock::DEFAULT_LOCK_DELAY_MS;
 use dsync_core::node::Role;
 
@@ -65,6 +65,7 @@ pub fn node(role: Role, number: usize, ports: &Ports, data_dir: &Path) -> NodeCo
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
         metrics_addr: None,
+        cache: CacheConfig::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use dsd::telemetry::{Recent, Telemetry};
 use dsync::api::{AdminReply, AdminRequest, RaftStatus};
 use dsync::{CallOptions, Client, ClientConfig};
 use dsync_core::Fault as Refusal;
-use dsync_core::config::{LogFormat, NodeConfig, Store, Timers};
+use dsync_core::config::{CacheConfig, LogFormat, NodeConfig, Store, Timers};
 use dsync_core::node::Role;
 use parking_lot::Mutex;
 
@@ -186,6 +186,7 @@ impl World {
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             metrics_addr: None,
+            cache: CacheConfig::default(),
         }
     }
 

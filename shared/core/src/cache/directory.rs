@@ -290,6 +290,20 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
         out
     }
 
+    /// The memory did not tell: the request is answered with nothing.
+    pub fn unread<V>(
+        &mut self,
+        numbers: &mut Numbers,
+        live: &impl Fn(&N) -> Option<Session>,
+    ) -> Out<N, V, O> {
+        let mut out = Vec::new();
+        if let Some(serving) = self.serving.take_if(|one| one.stage == Stage::Memory) {
+            out.push(HomeEffect::Refuse { request: serving.request.id });
+            self.next(numbers, live, &mut out);
+        }
+        out
+    }
+
     /// The memory carried a change out for the home, or refused to.
     pub fn executed<V>(
         &mut self,
@@ -312,6 +326,11 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
         };
         let sharers = sharers.into_iter().flatten().map(|(node, _)| (node, Right::Shared));
         sharers.chain(owner)
+    }
+
+    /// Requests that wait behind the one that is served; `None`: none is served.
+    pub fn waiting(&self) -> Option<usize> {
+        self.serving.as_ref().map(|_| self.queue.len())
     }
 
     /// True if the entry need not be kept.

@@ -24,7 +24,9 @@
 use std::collections::VecDeque;
 
 use super::item::{Gid, Item, Operation, Right, Session, Take};
-use super::told::{Change, Effect, Failed, Grant, Revocation, Waiter, WritePolicy, Written};
+use super::told::{
+    Change, Effect, Failed, Grant, LineState, Revocation, Waiter, WritePolicy, Written,
+};
 
 /// What a step of a line is taken with.
 #[derive(Debug)]
@@ -195,6 +197,11 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
                     (held.item, held.until, held.dirty) = (item, until, false);
                 }
             }
+            Written::Not(outcome) => {
+                let version = self.held.as_ref().map_or(0, |held| held.item.version);
+                let told = |waiter| Effect::Changed { waiter, outcome, version };
+                out.extend(writing.waiter.map(told));
+            }
             Written::Fenced | Written::Unknown => {
                 let unknown = matches!(written, Written::Unknown);
                 let why = if unknown { Failed::Unknown } else { Failed::Fenced };
@@ -262,6 +269,27 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
             return None;
         }
         self.held(now, session).map(|held| (&held.item, held.right))
+    }
+
+    /// The state, for people.
+    pub fn state(&self) -> LineState {
+        match (&self.held, &self.miss, &self.writing) {
+            (_, _, Some(Writing { flush: Some(_), .. })) => LineState::Mf,
+            (_, _, Some(_)) => LineState::Ew,
+            (Some(_), Some(Miss { right: Right::Exclusive, .. }), None) => LineState::SmD,
+            (_, Some(Miss { right: Right::Exclusive, .. }), None) => LineState::ImD,
+            (_, Some(Miss { right: Right::Shared, .. }), None) => LineState::IsD,
+            (Some(held), None, None) if held.dirty => LineState::M,
+            (Some(Held { right: Right::Exclusive, .. }), None, None) => LineState::E,
+            (Some(Held { right: Right::Shared, .. }), None, None) => LineState::S,
+            (None, None, None) => LineState::I,
+        }
+    }
+
+    /// What is held, whether it may be read or not: the value, the grant and the session that it came
+    /// with, and when it expires.
+    pub fn kept(&self) -> Option<(&Item<V>, Gid, Session, Option<u64>)> {
+        self.held.as_ref().map(|held| (&held.item, held.gid, held.session, held.until))
     }
 
     /// True while that request is not answered.

@@ -40,7 +40,6 @@ struct Life {
 #[derive(Debug, Clone)]
 pub struct Membership {
     me: Member,
-    lease_ms: u64,
     view: View,
     /// When the view was first seen here.
     seen_at: u64,
@@ -58,10 +57,9 @@ pub struct Membership {
 
 impl Membership {
     /// A node that has just started.
-    pub fn new(me: Member, lease_ms: u64) -> Self {
+    pub fn new(me: Member) -> Self {
         Self {
             me,
-            lease_ms,
             view: View::default(),
             seen_at: 0,
             until: 0,
@@ -102,12 +100,12 @@ impl Membership {
     pub fn namesake(&self, now: u64) -> Option<&str> {
         let (member, life) = self.lives.get(&self.me.node)?;
         let other = member.incarnation != self.me.incarnation && member.address != self.me.address;
-        (other && self.is_fresh(life, now)).then_some(member.address.as_str())
+        (other && is_fresh(member, life, now)).then_some(member.address.as_str())
     }
 
     /// Not counted out.
     pub fn is_live(&self, node: &Name, now: u64) -> bool {
-        self.lives.get(node).is_some_and(|(_, life)| self.is_fresh(life, now))
+        self.lives.get(node).is_some_and(|(member, life)| is_fresh(member, life, now))
     }
 
     /// The memory was asked at `sent`, and answered by `now`.
@@ -127,7 +125,7 @@ impl Membership {
         self.adopt(now, &seen.view, &mut todo);
         let current = seen.view == self.view && seen.run == self.view.run;
         if current && self.is_member() && !self.leaving {
-            self.until = self.until.max(sent + self.lease_ms);
+            self.until = self.until.max(sent + self.me.lease_ms);
         }
         self.change(now, seen, &mut todo);
         self.go_on(now, &mut todo);
@@ -186,11 +184,7 @@ impl Membership {
 
     /// From then on no lease of an earlier epoch holds.
     fn all_over(&self) -> u64 {
-        self.seen_at + with_margin(self.lease_ms)
-    }
-
-    fn is_fresh(&self, life: &Life, now: u64) -> bool {
-        now < life.since + with_margin(self.lease_ms)
+        self.seen_at + with_margin(self.view.longest_lease())
     }
 
     fn adopt(&mut self, now: u64, view: &View, todo: &mut Vec<Todo>) {
@@ -233,7 +227,7 @@ impl Membership {
         let mut live: BTreeSet<Member> = self
             .lives
             .values()
-            .filter(|(_, life)| self.is_fresh(life, now))
+            .filter(|(member, life)| is_fresh(member, life, now))
             .map(|(member, _)| member.clone())
             .collect();
         live.retain(|member| member.node != self.me.node);
@@ -245,11 +239,17 @@ impl Membership {
         }
         let since = *self.wanted.get_or_insert(now);
         let before = live.iter().position(|member| *member == self.me).unwrap_or(0);
-        let turn = u64::try_from(before).unwrap_or(u64::MAX).saturating_mul(self.lease_ms / 3 + 1);
+        let turn =
+            u64::try_from(before).unwrap_or(u64::MAX).saturating_mul(self.me.lease_ms / 3 + 1);
         if now >= since.saturating_add(turn) {
             let settled = now >= self.all_over();
             let next = next_view(&self.view, &seen.run, &live, (settled, forgotten));
             todo.push(Todo::Replace(seen.view.epoch, next));
         }
     }
+}
+
+/// Not so old that the member's lease must be over.
+fn is_fresh(member: &Member, life: &Life, now: u64) -> bool {
+    now < life.since + with_margin(member.lease_ms)
 }

@@ -148,6 +148,13 @@ pub enum Outcome {
     NotANumber,
     /// The sum does not fit into 64 bits: nothing was changed.
     Overflow,
+    /// The memory has no more room: nothing was changed.
+    Full {
+        /// Bytes in use.
+        used: u64,
+        /// Bytes that there may be.
+        limit: u64,
+    },
 }
 
 impl Operation for Op {

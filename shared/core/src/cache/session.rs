@@ -104,6 +104,15 @@ impl<N: Ord + Clone> HomeSessions<N> {
         live
     }
 
+    /// Ends a session that its node knows to be over.
+    pub fn end(&mut self, node: &N, session: Session) -> bool {
+        let open = self.open.get(node).is_some_and(|open| open.session == session);
+        if open {
+            self.open.remove(node);
+        }
+        open
+    }
+
     /// Ends what has run out by now, and gives it.
     pub fn run_out(&mut self, now: u64) -> Vec<(N, Session)> {
         let (open, gone): (BTreeMap<N, Opened>, BTreeMap<N, Opened>) =

@@ -63,7 +63,7 @@ pub enum Failed {
     NoLease,
     /// The home did not answer, or is not the home any more.
     NoGrant,
-    /// The memory refused the write: the right to it had been taken away.
+    /// The memory refused the write: the right to it had been taken away, or it was given up.
     Fenced,
     /// The memory refused the write when it was repeated: it may have been done before.
     Unknown,
@@ -139,8 +139,54 @@ pub enum Written<V, Out> {
         /// When the value expires, by this node's clock.
         until: Option<u64>,
     },
+    /// It was not done, and this is told; the key and the right to it are as they were.
+    Not(Out),
     /// The right to write had been taken away.
     Fenced,
     /// It was sent before without an answer, and by now the right to write has been taken away.
     Unknown,
+}
+
+/// The state of a line, by the names of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LineState {
+    /// Nothing is held.
+    I,
+    /// To be read, beside others.
+    S,
+    /// To be read and written; nobody else has it.
+    E,
+    /// Written, and not in the memory yet.
+    M,
+    /// Asked for, to be read.
+    IsD,
+    /// Asked for, to be written.
+    ImD,
+    /// The same, and read meanwhile.
+    SmD,
+    /// A change is on its way to the memory.
+    Ew,
+    /// What was written is on its way to the memory.
+    Mf,
+}
+
+impl LineState {
+    /// All of them.
+    pub const ALL: [Self; 9] =
+        [Self::I, Self::S, Self::E, Self::M, Self::IsD, Self::ImD, Self::SmD, Self::Ew, Self::Mf];
+
+    /// The name in JSON and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::I => "I",
+            Self::S => "S",
+            Self::E => "E",
+            Self::M => "M",
+            Self::IsD => "IS_D",
+            Self::ImD => "IM_D",
+            Self::SmD => "SM_D",
+            Self::Ew => "E_W",
+            Self::Mf => "M_F",
+        }
+    }
 }

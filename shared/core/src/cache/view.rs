@@ -22,6 +22,10 @@ pub struct Member {
     pub incarnation: u64,
     /// Where others reach it.
     pub address: String,
+    /// Its leases, in milliseconds: its own, and those that it gives.
+    pub lease_ms: u64,
+    /// It acknowledges changes that the memory does not have.
+    pub writes_back: bool,
 }
 
 /// Who takes part.
@@ -41,6 +45,16 @@ impl View {
     /// That run of that node takes part.
     pub fn has(&self, node: &Name, incarnation: u64) -> bool {
         self.member(node).is_some_and(|member| member.incarnation == incarnation)
+    }
+
+    /// The longest lease that anybody of this view, or of an earlier one, may have.
+    pub fn longest_lease(&self) -> u64 {
+        self.members.iter().chain(&self.silent).map(|member| member.lease_ms).max().unwrap_or(0)
+    }
+
+    /// All changes are in the memory before they are acknowledged.
+    pub fn writes_through(&self) -> bool {
+        !self.members.iter().chain(&self.silent).any(|member| member.writes_back)
     }
 
     /// The member of that name.
@@ -146,7 +160,8 @@ mod tests {
 
     fn member(name: &str, incarnation: u64) -> Member {
         let node = Name::parse("node", name).unwrap();
-        Member { node, incarnation, address: format!("{name}:1") }
+        let address = format!("{name}:1");
+        Member { node, incarnation, address, lease_ms: 2_000, writes_back: false }
     }
 
     fn view(members: &[Member]) -> View {

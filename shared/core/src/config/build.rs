@@ -1,5 +1,6 @@
 //! From values to a valid configuration, or to everything that is wrong with them.
 
+use super::cache::cache;
 use super::identity::{
     NODE_ID_MAX, advertise, data_dir, host, is_id_letter, neighbours, node_id, parse_id, port, role,
 };
@@ -74,6 +75,7 @@ pub fn resolve(inputs: Inputs) -> Result<Resolved, Refused> {
     let redis = redis(values);
     let store = store(values, role, redis.is_some());
     let timers = timers(values);
+    let cache = cache(values);
     let (lock_delay_ms, lock_wound_grace_ms) = lock_timers(values);
     let log_format = log_format(values);
     let log_level = log_level(values);
@@ -102,6 +104,7 @@ pub fn resolve(inputs: Inputs) -> Result<Resolved, Refused> {
         log_format,
         log_level,
         metrics_addr,
+        cache,
     };
     let settings = values.settings();
     Ok(Resolved { config, settings, warnings: std::mem::take(&mut values.warnings), host_name })

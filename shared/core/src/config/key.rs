@@ -51,6 +51,20 @@ pub enum Key {
     LockDelayMs,
     /// Time a wounded holder has to release.
     LockWoundGraceMs,
+    /// Cache: bytes of a node's copies.
+    CacheBytes,
+    /// Cache: number of a node's copies.
+    CacheEntries,
+    /// Cache: which copy gives way.
+    CachePolicy,
+    /// Cache: bytes of all values, where the nodes keep them.
+    CacheMemoryBytes,
+    /// Cache: lease of a node.
+    CacheLeaseMs,
+    /// Cache: when changes reach the memory.
+    WritePolicy,
+    /// Cache: longest time until they do.
+    CacheMaxDirtyMs,
     /// How log lines look.
     LogFormat,
     /// What is logged.
@@ -61,7 +75,7 @@ pub enum Key {
 
 impl Key {
     /// Every key.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 34] = [
         Self::NodeId,
         Self::NodeType,
         Self::NodeHost,
@@ -86,6 +100,13 @@ impl Key {
         Self::RaftElectionMaxMs,
         Self::LockDelayMs,
         Self::LockWoundGraceMs,
+        Self::CacheBytes,
+        Self::CacheEntries,
+        Self::CachePolicy,
+        Self::CacheMemoryBytes,
+        Self::CacheLeaseMs,
+        Self::WritePolicy,
+        Self::CacheMaxDirtyMs,
         Self::LogFormat,
         Self::LogLevel,
         Self::MetricsAddr,
@@ -118,6 +139,13 @@ impl Key {
             Self::RaftElectionMaxMs => "RAFT_ELECTION_MAX_MS",
             Self::LockDelayMs => "LOCK_DELAY_MS",
             Self::LockWoundGraceMs => "LOCK_WOUND_GRACE_MS",
+            Self::CacheBytes => "CACHE_BYTES",
+            Self::CacheEntries => "CACHE_ENTRIES",
+            Self::CachePolicy => "CACHE_POLICY",
+            Self::CacheMemoryBytes => "CACHE_MEMORY_BYTES",
+            Self::CacheLeaseMs => "CACHE_LEASE_MS",
+            Self::WritePolicy => "WRITE_POLICY",
+            Self::CacheMaxDirtyMs => "CACHE_MAX_DIRTY_MS",
             Self::LogFormat => "LOG_FORMAT",
             Self::LogLevel => "LOG_LEVEL",
             Self::MetricsAddr => "METRICS_ADDR",

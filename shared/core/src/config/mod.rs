@@ -14,6 +14,7 @@
 
 mod address;
 mod build;
+mod cache;
 mod identity;
 mod key;
 mod node_config;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use address::{ADDRESSES_MAX, Address};
 pub use build::{AUTO, Resolved, resolve};
+pub use cache::CacheConfig;
 pub use key::Key;
 pub use node_config::{LogFormat, NodeConfig, Redis, Secret, Store, Timers};
 pub use problem::{Problem, Refused, Warning};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::CacheConfig;
 use crate::node::Role;
 
 /// Which store a role keeps its state in.
@@ -154,6 +155,8 @@ pub struct NodeConfig {
     pub log_format: LogFormat,
     /// LOG_LEVEL: a filter as tracing-subscriber's `EnvFilter` reads it.
     pub log_level: String,
+    /// The cache role.
+    pub cache: CacheConfig,
     /// METRICS_ADDR: where `/metrics`, `/livez` and `/readyz` are served, if anywhere.
     pub metrics_addr: Option<String>,
 }

@@ -52,7 +52,13 @@ pub(super) fn truth(text: &str) -> Result<bool, String> {
     }
 }
 
-fn milliseconds(values: &mut Values, key: Key, default: u64, least: u64, most: u64) -> u64 {
+pub(super) fn milliseconds(
+    values: &mut Values,
+    key: Key,
+    default: u64,
+    least: u64,
+    most: u64,
+) -> u64 {
     let fix = format!("{}={default}", key.name());
     let value = values.read(key, default, &fix, |text| number(text, least, most));
     values.settle(key, value.to_string());

@@ -80,8 +80,8 @@ pub enum CacheAnswer {
     Memory(Told),
     /// The view that this node acts by, which is another one; of `Prepare`: which may be that.
     View(View),
-    /// Of `Open`.
-    Opened(Session),
+    /// Of `Open`: the session, and its lease in milliseconds.
+    Opened(Session, u64),
     /// Of `Open`: ask again in so many milliseconds.
     Wait(u64),
     /// Of `Renew`.

@@ -334,7 +334,7 @@ impl Setup {
         };
         match world.memory.write(&by, &(), id, &change) {
             Written::Done { item, .. } => Some(item.version),
-            Written::Fenced | Written::Unknown => None,
+            Written::Fenced | Written::Unknown | Written::Not(()) => None,
         }
     }
 
