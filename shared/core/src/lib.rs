@@ -12,5 +12,6 @@ pub mod name;
 pub mod node;
 pub mod queue;
 pub mod raft;
+pub mod redis;
 
 pub use fault::{Code, Effect, Fault};

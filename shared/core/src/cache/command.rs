@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::item::{Item, Session};
-use super::op::{Bytes, Key, Op, Outcome, Tag, Value};
+use super::op::{Action, Key, Op, Outcome, Tag, Value};
 use super::view::{Member, Seen, View};
 use crate::name::Name;
 
@@ -14,9 +14,9 @@ pub type WriteId = u128;
 
 /// Who writes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum By {
+pub enum By<N = Name> {
     /// A node that holds the key, in that session with the key's home.
-    Holder(Name, Session),
+    Holder(N, Session),
     /// The home of the key, in that epoch.
     Home(u64),
 }
@@ -118,6 +118,8 @@ pub enum Query {
 
 /// Most keys of a page.
 pub const PAGE_MAX: u32 = 1_000;
+/// Bytes of names and tags after which a page takes no further key.
+pub const PAGE_BYTES: usize = 512 * 1024;
 
 /// Some of the keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -211,11 +213,35 @@ pub enum Told {
 impl Written {
     /// Bytes that it brings.
     pub fn bytes(&self) -> &[u8] {
-        let value = match self {
-            Self::Apply(Op { action: super::op::Action::Set { value, .. }, .. })
-            | Self::Put { value, .. } => Some(&value.bytes),
+        self.value().map(|value| value.bytes.as_slice()).unwrap_or_default()
+    }
+
+    /// The value that it brings.
+    fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Apply(Op { action: Action::Set { value, .. }, .. }) | Self::Put { value, .. } => {
+                Some(value)
+            }
             Self::Apply(_) => None,
+        }
+    }
+}
+
+impl Command {
+    /// Bytes that it takes in a log entry, about.
+    pub fn size(&self) -> usize {
+        let most_of_it = match self {
+            Self::Write { key, write, .. } => {
+                let tags = write.value().map(|value| &*value.tags).unwrap_or_default();
+                let tags: usize = tags.iter().map(|tag| tag.as_str().len()).sum();
+                key.as_str().len() + write.bytes().len() + tags
+            }
+            Self::Replace { view, .. } => {
+                let members = view.members.iter().chain(&view.silent);
+                members.map(|one| one.node.as_str().len() + one.address.len() + 32).sum()
+            }
+            Self::Fence { .. } | Self::TakeOver { .. } => 0,
         };
-        value.map(Bytes::as_slice).unwrap_or_default()
+        most_of_it + 64
     }
 }

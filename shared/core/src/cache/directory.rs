@@ -272,7 +272,8 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
         let request = serving.request.id;
         match (&serving.request.by, &serving.request.want) {
             (Some((node, session)), Want::Line(right)) if live(node) == Some(*session) => {
-                if self.others(node).next().is_some() && self.given != Some(told) {
+                let other = self.given != Some(told) && !mutant!(OldCopiesStay);
+                if other && self.others(node).next().is_some() {
                     // The value expired, or was changed by somebody else: what the others have is
                     // old, and goes first.
                     self.serving = Some(serving);
@@ -280,7 +281,7 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
                     return out;
                 }
                 let gid = numbers.grant();
-                let right = self.give(node.clone(), *session, gid, *right);
+                let right = self.give(node.clone(), *session, gid, (*right, told.1));
                 self.given = Some(told);
                 out.push(HomeEffect::Grant { request, right, item: item.clone(), gid });
             }
@@ -328,6 +329,12 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
         sharers.chain(owner)
     }
 
+    /// The request whose change is on its way to the memory.
+    pub fn executing(&self) -> Option<RequestId> {
+        let serving = self.serving.as_ref().filter(|one| one.stage == Stage::Memory)?;
+        matches!(serving.request.want, Want::Execute(_)).then_some(serving.request.id)
+    }
+
     /// Requests that wait behind the one that is served; `None`: none is served.
     pub fn waiting(&self) -> Option<usize> {
         self.serving.as_ref().map(|_| self.queue.len())
@@ -352,6 +359,9 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
             }
             Holders::Exclusive(owner, holder) => {
                 if owner == node {
+                    // It may have given the key a value that is over by now: what is absent then
+                    // is not what it has.
+                    self.given = self.given.filter(|(_, present)| *present || mutant!(AbsentAgain));
                     let left = kept.then(|| (node.clone(), *holder));
                     self.holders = Holders::Shared(left.into_iter().collect());
                 }
@@ -359,9 +369,20 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
         }
     }
 
-    fn give(&mut self, node: N, session: Session, gid: Gid, wanted: Right) -> Right {
+    /// Who is alone may write a key that is there, unasked. One that is absent is shared: an owner
+    /// of nothing would be the only one to know whether it still is.
+    fn give(
+        &mut self,
+        node: N,
+        session: Session,
+        gid: Gid,
+        (wanted, present): (Right, bool),
+    ) -> Right {
         let holder = Holder { session, gid };
-        let alone = self.others(&node).next().is_none() || mutant!(ExclusiveWhileShared);
+        // A request that was sent before it had the key takes nothing away from it.
+        let owns = matches!(&self.holders, Holders::Exclusive(owner, _) if *owner == node);
+        let may = present || owns || mutant!(AbsentAgain);
+        let alone = (may && self.others(&node).next().is_none()) || mutant!(ExclusiveWhileShared);
         if wanted == Right::Exclusive || alone {
             self.holders = Holders::Exclusive(node, holder);
             return Right::Exclusive;
@@ -456,6 +477,12 @@ impl<N: Ord + Clone, O: Clone> Entry<N, O> {
             }
             Want::Clear => {
                 out.push(HomeEffect::Cleared { request });
+                // Nobody has the key: whoever is next has nothing to wait for.
+                let next = self.queue.pop_front();
+                let stage = Stage::Revoking;
+                self.serving =
+                    next.map(|request| Serving { request, stage, waiting: BTreeMap::new() });
+                self.advance(out);
             }
         }
     }

@@ -249,17 +249,16 @@ impl<V: Clone, O: Operation<Value = V>> Line<V, O> {
         out
     }
 
-    /// Whoever waits under that number is gone. A write on its way goes on.
-    pub fn forget(&mut self, waiter: Waiter) {
+    /// Whoever waits under that number is gone. A write on its way goes on; false: it is the waiter's.
+    pub fn forget(&mut self, waiter: Waiter) -> bool {
         self.behind.retain(|one| *one != waiter);
         self.changes.retain(|(one, _)| *one != waiter);
         if let Some(miss) = &mut self.miss {
             miss.early.retain(|one| *one != waiter);
             miss.late.retain(|one| *one != waiter);
         }
-        if let Some(writing) = &mut self.writing {
-            writing.waiter.take_if(|one| *one == waiter);
-        }
+        let writing = self.writing.as_mut();
+        writing.and_then(|writing| writing.waiter.take_if(|one| *one == waiter)).is_none()
     }
 
     /// What can be read here now.

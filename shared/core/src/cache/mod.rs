@@ -10,7 +10,8 @@
 //! - [`directory`]: a key at its home.
 //! - [`session`]: leases, at both ends.
 //! - [`store`]: the lines of a node, and which of them go when there is no more room.
-//! - [`memory`]: fences, versions and repeated writes.
+//! - [`memory`]: fences, versions and repeated writes; [`command`]: its language.
+//! - [`machine`]: the memory that the nodes keep themselves; [`redis`]: the one in Redis.
 //!
 //! The model checker of `model_tests` runs these very functions.
 
@@ -29,14 +30,22 @@ pub mod command;
 pub mod directory;
 pub mod item;
 pub mod line;
+pub mod machine;
 pub mod membership;
 pub mod memory;
 pub mod op;
+mod records;
+pub mod redis;
 pub mod session;
+pub mod snapshot;
 pub mod store;
 pub mod told;
 pub mod view;
 
+#[cfg(test)]
+mod directory_tests;
+#[cfg(test)]
+mod membership_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

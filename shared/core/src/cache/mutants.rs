@@ -25,6 +25,18 @@ pub(crate) enum Mutant {
     WriteBeforeAcknowledged,
     /// 19: a dirty line is dropped.
     DirtyDropped,
+    /// A home that finds another version than it gave leaves the copies where they are.
+    OldCopiesStay,
+    /// A key that is absent is taken for absent since it was given away.
+    AbsentAgain,
+    /// A node's own lease is counted from when the answer came.
+    LeaseFromReceipt,
+    /// A home does not wait for those that were counted out.
+    SilentNotAwaited,
+    /// Who was counted out is forgotten with the next view.
+    SilentDropped,
+    /// A memory without a view never had one.
+    NothingWasBefore,
 }
 
 thread_local! {

@@ -34,6 +34,16 @@ impl NodeLease {
         self.until = self.until.max(sent + lease_ms);
     }
 
+    /// The session, whether the lease holds or not.
+    pub fn of(&self) -> Session {
+        self.session
+    }
+
+    /// When the lease ends.
+    pub fn until(&self) -> u64 {
+        self.until
+    }
+
     /// The session, while the lease holds.
     pub fn session(&self, now: u64) -> Option<Session> {
         (now < self.until).then_some(self.session)
@@ -59,6 +69,8 @@ pub enum Opening {
     },
     /// Another run of the node may still hold a session: ask again in so many milliseconds.
     Wait(u64),
+    /// A later request of the node came before this one: nothing is done.
+    Late,
 }
 
 /// The sessions of a home, in one epoch.
@@ -68,23 +80,33 @@ pub struct HomeSessions<N> {
     lease_ms: u64,
     open: BTreeMap<N, Opened>,
     generations: BTreeMap<N, u64>,
+    /// The last request of each node: which run of it, and which of that run's.
+    asked: BTreeMap<N, (u64, u64)>,
 }
 
 impl<N: Ord + Clone> HomeSessions<N> {
     /// None yet.
     pub fn new(epoch: u64, lease_ms: u64) -> Self {
-        Self { epoch, lease_ms, open: BTreeMap::new(), generations: BTreeMap::new() }
+        let (open, generations, asked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { epoch, lease_ms, open, generations, asked }
     }
 
-    /// A node asks for a session. It has dropped what an earlier one of its run gave. Another run
-    /// under its name may be paused, not dead: its lease is waited for.
-    pub fn open(&mut self, node: &N, incarnation: u64, now: u64) -> Opening {
+    /// A node asks for a session, with a request whose number rises in each run of it. It has dropped
+    /// what an earlier session of its run gave; so a request that comes late opens nothing: it would
+    /// end the session that a later one has opened. Another run under the node's name may be paused,
+    /// not dead: its lease is waited for.
+    pub fn open(&mut self, node: &N, (incarnation, number): (u64, u64), now: u64) -> Opening {
+        let last = self.asked.get(node).filter(|(run, _)| *run == incarnation);
+        if last.is_some_and(|(_, last)| number <= *last) {
+            return Opening::Late;
+        }
         let before = self.open.get(node);
         if let Some(other) = before.filter(|one| one.incarnation != incarnation && now < one.until)
         {
             return Opening::Wait(other.until - now);
         }
         let ended = before.map(|one| one.session);
+        self.asked.insert(node.clone(), (incarnation, number));
         let generation = self.generations.entry(node.clone()).or_default();
         *generation += 1;
         let session = Session { epoch: self.epoch, generation: *generation };
@@ -152,7 +174,7 @@ mod tests {
             let of_node = |home: u64| home * rate / 100;
             let mut home = HomeSessions::new(1, LEASE);
             let mut now = 1_000;
-            let Opening::Opened { session, .. } = home.open(&"n", 7, now) else { panic!("free") };
+            let Opening::Opened { session, .. } = home.open(&"n", (7, 1), now) else { panic!("free") };
             let mut node = NodeLease::opened(session, of_node(now), LEASE);
             for (pause, trip) in beats {
                 let sent = now + pause;
@@ -173,11 +195,14 @@ mod tests {
     fn another_run_of_a_node_waits_for_the_lease() {
         let mut home = HomeSessions::new(3, LEASE);
         let first = Session { epoch: 3, generation: 1 };
-        assert_eq!(home.open(&"n", 1, 0), Opening::Opened { session: first, ended: None });
-        assert_eq!(home.open(&"n", 2, 100), Opening::Wait(with_margin(LEASE) - 100));
+        assert_eq!(home.open(&"n", (1, 1), 0), Opening::Opened { session: first, ended: None });
+        assert_eq!(home.open(&"n", (2, 1), 100), Opening::Wait(with_margin(LEASE) - 100));
         let second = Session { epoch: 3, generation: 2 };
         let again = Opening::Opened { session: second, ended: Some(first) };
-        assert_eq!(home.open(&"n", 1, 100), again, "the same run dropped what it had");
+        assert_eq!(home.open(&"n", (1, 1), 100), Opening::Late, "a copy that comes late");
+        assert_eq!(home.open(&"n", (1, 2), 100), again, "the same run dropped what it had");
+        assert_eq!(home.open(&"n", (1, 2), 100), Opening::Late, "and ends nothing");
+        assert_eq!(home.live(&"n"), Some(second));
         assert!(!home.renew(&"n", first, 100));
         assert_eq!(home.next_end(), Some(100 + with_margin(LEASE)));
         assert_eq!(home.run_out(100 + with_margin(LEASE)), [("n", second)]);

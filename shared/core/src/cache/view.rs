@@ -52,9 +52,15 @@ impl View {
         self.members.iter().chain(&self.silent).map(|member| member.lease_ms).max().unwrap_or(0)
     }
 
-    /// All changes are in the memory before they are acknowledged.
+    /// It was made for a memory that may have forgotten what there was: its members count as silent
+    /// too, for all those that nobody knows of.
+    pub fn is_anew(&self) -> bool {
+        self.members.iter().any(|member| self.silent.contains(member))
+    }
+
+    /// All changes are in the memory before they are acknowledged, as far as anybody knows.
     pub fn writes_through(&self) -> bool {
-        !self.members.iter().chain(&self.silent).any(|member| member.writes_back)
+        !self.is_anew() && !self.members.iter().chain(&self.silent).any(|member| member.writes_back)
     }
 
     /// The member of that name.
@@ -124,19 +130,37 @@ pub struct Seen {
     pub beats: Vec<Beat>,
 }
 
-/// The view after the one that the proposer acts by: with those that live, and no others.
-///
-/// `settled`: whoever was silent in the view before has no lease any more. `forgotten`: the memory is
-/// another run, or has another view, so that nobody is excused.
-pub fn next_view(
-    now: &View,
+/// The view after that one: with those that live, and no others. `settled`: whoever was silent in it
+/// has no lease any more.
+pub fn next_view(now: &View, live: &BTreeSet<Member>, settled: bool) -> View {
+    let settled = settled || mutant!(SilentDropped);
+    let silent: BTreeSet<Member> = if now.is_anew() && !settled {
+        // What nobody knows of is not over yet: this one is such a view as well.
+        [&now.members, &now.silent].into_iter().flatten().chain(live).cloned().collect()
+    } else {
+        let known = now.members.iter().chain(now.silent.iter().filter(|_| !settled));
+        known.filter(|member| !live.contains(*member)).cloned().collect()
+    };
+    View {
+        epoch: now.epoch + 1,
+        run: now.run.clone(),
+        members: live.iter().cloned().collect(),
+        silent: silent.into_iter().collect(),
+    }
+}
+
+/// The view with those that live, for a memory that is another run than the proposer's view is of, or
+/// has another view. Nobody that either view knows is excused, and there may have been others: so it
+/// is [anew](View::is_anew), unless the memory `keeps` what it has, and the proposer is behind.
+pub fn view_anew(
+    (now, found): (&View, &View),
     run: &str,
     live: &BTreeSet<Member>,
-    (settled, forgotten): (bool, bool),
+    keeps: bool,
 ) -> View {
-    let known = now.members.iter().chain(now.silent.iter().filter(|_| !settled));
-    let gone = |member: &&Member| forgotten || !live.contains(*member);
-    let silent: BTreeSet<Member> = known.filter(gone).cloned().collect();
+    let before = [&now.members, &now.silent, &found.members, &found.silent].into_iter().flatten();
+    let unknown = !keeps && !mutant!(NothingWasBefore);
+    let silent: BTreeSet<Member> = before.chain(live.iter().filter(|_| unknown)).cloned().collect();
     View {
         epoch: now.epoch + 1,
         run: run.to_owned(),
@@ -207,21 +231,39 @@ mod tests {
         let (a, b, c) = (member("a", 1), member("b", 1), member("c", 1));
         let live = |members: &[&Member]| members.iter().map(|m| (*m).clone()).collect();
         let first = view(&[a.clone(), b.clone(), c.clone()]);
-        let second = next_view(&first, "r", &live(&[&a, &b]), (true, false));
+        let second = next_view(&first, &live(&[&a, &b]), true);
         assert_eq!(second.epoch, 5);
         assert_eq!(second.members, [a.clone(), b.clone()]);
         assert_eq!(second.silent, slice::from_ref(&c));
-        let third = next_view(&second, "r", &live(&[&a]), (false, false));
+        let third = next_view(&second, &live(&[&a]), false);
         assert_eq!(third.silent, [b.clone(), c], "it may still read");
-        let third = next_view(&second, "r", &live(&[&a]), (true, false));
+        let third = next_view(&second, &live(&[&a]), true);
         assert_eq!(third.silent, slice::from_ref(&b));
         let left = view_without(&first, &b, true);
         assert_eq!(left.members.len(), 2);
         assert!(left.silent.is_empty(), "it has dropped all it had");
         let one = view(slice::from_ref(&a));
-        let again = next_view(&one, "r", &live(&[&member("a", 2)]), (true, false));
+        let again = next_view(&one, &live(&[&member("a", 2)]), true);
         assert_eq!(again.silent, slice::from_ref(&a), "the run before may be paused");
-        let restarted = next_view(&one, "s", &live(&[&a]), (true, true));
-        assert_eq!((&restarted.members, &restarted.silent), (&vec![a.clone()], &vec![a]));
+    }
+
+    #[test]
+    fn of_a_memory_that_forgot_nobody_is_excused() {
+        let (a, b) = (member("a", 1), member("b", 1));
+        let live: BTreeSet<Member> = [a.clone()].into_iter().collect();
+        let (none, one) = (View::default(), view(slice::from_ref(&a)));
+        let restarted = view_anew((&one, &none), "s", &live, false);
+        assert_eq!((restarted.epoch, restarted.run.as_str()), (5, "s"));
+        assert_eq!((&restarted.members, &restarted.silent), (&vec![a.clone()], &vec![a.clone()]));
+        let found = View { epoch: 2, ..view(slice::from_ref(&b)) };
+        let both = view_anew((&one, &found), "s", &live, false);
+        assert_eq!(both.silent, [a.clone(), b], "by what others began meanwhile");
+        assert!(!both.writes_through() && one.writes_through(), "who wrote back is not known");
+        let first = view_anew((&none, &none), "s", &live, false);
+        assert_eq!((first.epoch, first.silent), (1, vec![a]), "there may have been a view");
+        let first = view_anew((&none, &none), "raft", &live, true);
+        assert!(first.silent.is_empty(), "there was none");
+        let (early, late) = (next_view(&both, &live, false), next_view(&both, &live, true));
+        assert!(early.is_anew() && early.silent == both.silent && !late.is_anew());
     }
 }

@@ -12,19 +12,19 @@ const MIB: u64 = 1024 * 1024;
 /// Settings of the cache role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheConfig {
-    /// CACHE_BYTES: what a node's own copies may take.
+    /// `CACHE_BYTES`: what a node's own copies may take.
     pub bytes: u64,
-    /// CACHE_ENTRIES: how many there may be; 0: no limit but that of bytes.
+    /// `CACHE_ENTRIES`: how many there may be; 0: no limit but that of bytes.
     pub entries: u64,
-    /// CACHE_POLICY: which copy gives way.
+    /// `CACHE_POLICY`: which copy gives way.
     pub policy: Policy,
-    /// CACHE_MEMORY_BYTES: what all values may take where the nodes keep them themselves.
+    /// `CACHE_MEMORY_BYTES`: what all values may take where the nodes keep them themselves.
     pub memory_bytes: u64,
-    /// CACHE_LEASE_MS: how long a node may go on reading that nobody hears of.
+    /// `CACHE_LEASE_MS`: how long a node may go on reading that nobody hears of.
     pub lease_ms: u64,
-    /// WRITE_POLICY.
+    /// `WRITE_POLICY`.
     pub write: WritePolicy,
-    /// CACHE_MAX_DIRTY_MS: how old a change may become that the memory does not have.
+    /// `CACHE_MAX_DIRTY_MS`: how old a change may become that the memory does not have.
     pub max_dirty_ms: u64,
 }
 
@@ -44,13 +44,10 @@ impl Default for CacheConfig {
 
 pub(super) fn cache(values: &mut Values) -> CacheConfig {
     let default = CacheConfig::default();
-    let policy =
-        choice(values, Key::CachePolicy, &[("tinylfu", Policy::TinyLfu), ("lru", Policy::Lru)]);
-    let write = choice(
-        values,
-        Key::WritePolicy,
-        &[("through", WritePolicy::Through), ("back", WritePolicy::Back)],
-    );
+    let policies = [("tinylfu", Policy::TinyLfu), ("lru", Policy::Lru)];
+    let policy = choice(values, Key::CachePolicy, policies);
+    let write = [("through", WritePolicy::Through), ("back", WritePolicy::Back)];
+    let write = choice(values, Key::WritePolicy, write);
     CacheConfig {
         bytes: bytes(values, Key::CacheBytes, default.bytes),
         entries: count(values, Key::CacheEntries),
@@ -62,15 +59,15 @@ pub(super) fn cache(values: &mut Values) -> CacheConfig {
     }
 }
 
-/// One of the names; the first one is the default.
-fn choice<T: Copy>(values: &mut Values, key: Key, names: &[(&'static str, T)]) -> T {
-    let all: Vec<String> = names.iter().map(|(name, _)| format!("{}={name}", key.name())).collect();
-    let found = values.read(key, names.first().copied(), &all.join(" or "), |text| {
-        let text = text.to_ascii_lowercase();
-        let found = names.iter().find(|(name, _)| *name == text).copied();
-        found.map(Some).ok_or_else(|| format!("{} is none of them", shown(&text)))
+/// One of two names; the first one is the default.
+fn choice<T: Copy>(values: &mut Values, key: Key, names: [(&'static str, T); 2]) -> T {
+    let [first, second] = names;
+    let fix = format!("{}={} or {}={}", key.name(), first.0, key.name(), second.0);
+    let (name, value) = values.read(key, first, &fix, |text| {
+        let lower = text.to_ascii_lowercase();
+        let found = names.into_iter().find(|(name, _)| *name == lower);
+        found.ok_or_else(|| format!("{} is neither of them", shown(text)))
     });
-    let (name, value) = found.unwrap_or(names[0]);
     values.settle(key, name);
     value
 }

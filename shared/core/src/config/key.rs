@@ -39,7 +39,7 @@ pub enum Key {
     RedisSentinelMaster,
     /// Redis: nodes of a cluster.
     RedisCluster,
-    /// Redis: settings that may lose jobs are not refused.
+    /// Redis: settings that may lose data are not refused.
     RedisAllowUnsafe,
     /// Raft: time between heartbeats.
     RaftHeartbeatMs,

@@ -104,7 +104,7 @@ pub struct Redis {
     pub sentinel_master: String,
     /// `REDIS_CLUSTER`: some nodes of a Redis Cluster; `host` and `port` do not count then.
     pub cluster: Vec<String>,
-    /// `REDIS_ALLOW_UNSAFE`: settings of Redis that may lose jobs are warned of, not refused.
+    /// `REDIS_ALLOW_UNSAFE`: settings of Redis that may lose data are warned of, not refused.
     pub allow_unsafe: bool,
 }
 

@@ -7,6 +7,8 @@
 
 #![expect(clippy::print_stdout, reason = "how much was searched belongs to a test's output")]
 
+mod two_homes;
+mod two_homes_world;
 mod world;
 
 use std::fmt::Write as _;

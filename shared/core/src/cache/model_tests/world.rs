@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::super::command::By;
 use super::super::directory::{Entry, HomeEffect, Numbers, Request, Want};
 use super::super::item::{Changed, Gid, Item, Operation, Right, Session};
 use super::super::line::{Env, Line};
-use super::super::memory::{Authority, Partition};
+use super::super::memory::OneKey;
 use super::super::mutants::Mutant;
 use super::super::told::{Change, Effect, Grant, Revocation, WritePolicy, Written};
 
@@ -49,7 +50,7 @@ pub(super) enum Message {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct World {
-    pub(super) memory: Partition<Node, (), (), ()>,
+    pub(super) memory: OneKey<Node, (), ()>,
     pub(super) epoch: u64,
     pub(super) ready: bool,
     pub(super) home: Home,
@@ -128,8 +129,8 @@ impl Setup {
             asked: None,
             readers: BTreeMap::new(),
         };
-        let mut memory = Partition::default();
-        memory.take_over(1);
+        let mut memory = OneKey::default();
+        memory.gate.take_over(1);
         World {
             memory,
             epoch: 1,
@@ -224,17 +225,17 @@ impl Setup {
                     world.net.insert(Message::Revoke { node, revocation });
                 }
                 HomeEffect::Fence { node, session } => {
-                    world.memory.fence(&node, session);
+                    world.memory.gate.fence(&(), &node, session);
                     todo.extend(world.home.fenced(&node, session));
                 }
                 HomeEffect::Read { .. } => {
-                    let item = world.memory.get(&());
+                    let item = world.memory.item().clone();
                     todo.extend(world.home.read(&mut world.numbers, &live, &item));
                 }
                 HomeEffect::Execute { request, change } => {
-                    let by = Authority::Home(world.epoch);
+                    let by = By::Home(world.epoch);
                     let change = Change::Apply(change);
-                    let written = world.memory.write(&by, &(), (usize::MAX, request), &change);
+                    let written = world.memory.write(&by, (usize::MAX, request), &change);
                     if let Written::Done { item, .. } = written {
                         world.acknowledged = world.acknowledged.max(item.version);
                     }
@@ -325,14 +326,14 @@ impl Setup {
         let change = put
             .map_or(Change::Apply(Touch), |version| Change::Put(Item { version, value: Some(()) }));
         let by = if self.wrong == Some(Wrong::VersionOnly) {
-            if base != world.memory.get(&()).version {
+            if base != world.memory.item().version {
                 return None;
             }
-            Authority::Home(world.epoch)
+            By::Home(world.epoch)
         } else {
-            Authority::Holder(id.0, session)
+            By::Holder(id.0, session)
         };
-        match world.memory.write(&by, &(), id, &change) {
+        match world.memory.write(&by, id, &change) {
             Written::Done { item, .. } => Some(item.version),
             Written::Fenced | Written::Unknown | Written::Not(()) => None,
         }
@@ -408,7 +409,7 @@ impl Setup {
             Act::HomeMoves => world.move_home(),
             Act::HomeReady => {
                 world.ready = true;
-                world.memory.take_over(world.epoch);
+                world.memory.gate.take_over(world.epoch);
             }
             Act::Deliver(message) => self.deliver(world, &message)?,
         }
@@ -431,7 +432,7 @@ impl World {
     pub(super) fn current(&self) -> u64 {
         let dirty = (0..self.nodes.len()).filter(|node| self.nodes[*node].line.is_dirty());
         let dirty = dirty.filter_map(|node| self.version_at(node)).max().unwrap_or(0);
-        self.memory.get(&()).version.max(dirty)
+        self.memory.item().version.max(dirty)
     }
 
     pub(super) fn version_at(&self, node: Node) -> Option<u64> {

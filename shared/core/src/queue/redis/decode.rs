@@ -2,12 +2,12 @@
 
 use super::PARTITION_QUEUES_MAX;
 use super::record::{Marks, Record};
-use super::reply::{Read, Reply};
 use super::runs::{Kind, Run, runs};
 use crate::queue::push::full_text;
 use crate::queue::{
     Command, Delivery, Happened, Outcome, Popped, Pushed, Receipt, Settled, State, check,
 };
+use crate::redis::reply::{Read, Reply};
 
 /// What a call of the script of commands did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,7 +182,7 @@ fn popped(command: &Command, answer: Reply, now: u64) -> Read<Outcome> {
                 let tail = rest.split_off(rest.len().min(5));
                 let [token, id, lease, record, marks] = Reply::List(rest).array()?;
                 rest = tail;
-                let token = super::record::Bytes(&token.bytes()?).number(8)?;
+                let token = crate::redis::bytes::Bytes(&token.bytes()?).number(8)?;
                 popped.jobs.push(delivery(
                     &id.bytes()?,
                     record,

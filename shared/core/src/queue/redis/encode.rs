@@ -1,19 +1,11 @@
 //! Commands as arguments of the script.
 
-use super::record::{put, put_sized};
 use super::runs::{Kind, Run, runs};
 use super::{names_key, partition, queue_key};
 use crate::name::Name;
 use crate::queue::{Command, JobId, Limits, NewJob, Overflow, Receipt, kept_error};
-
-/// One call of a script: `EVALSHA sha keys.len() keys… args…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
-    /// The keys that name the node of a cluster; the script makes the others of them.
-    pub keys: Vec<Vec<u8>>,
-    /// The arguments.
-    pub args: Vec<Vec<u8>>,
-}
+use crate::redis::Call;
+use crate::redis::bytes::{put, put_sized};
 
 /// The call of [`COMMANDS`](super::COMMANDS) that carries commands out, in order and as one step.
 /// With no commands it only does what ends by itself. Neighbours of one kind cost little more than

@@ -1,9 +1,9 @@
 //! Signs of life: what to ask the script of members, and its answer.
 
-use super::encode::Call;
-use super::reply::{Read, Reply};
 use crate::name::Name;
 use crate::queue::{BEAT_LIFE_MS, Beat};
+use crate::redis::Call;
+use crate::redis::reply::{Read, Reply};
 
 /// The script of members.
 pub const MEMBERS: &str = include_str!("lua/members.lua");

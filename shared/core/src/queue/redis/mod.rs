@@ -20,15 +20,15 @@ mod encode;
 mod members;
 mod query;
 mod record;
-mod reply;
 mod runs;
 
 pub use decode::{Done, decode};
-pub use encode::{Call, encode};
+pub use encode::encode;
 pub use members::{MEMBERS, decode_beats, encode_beat};
 pub use query::{decode_query, encode_query};
-pub use reply::Reply;
 pub use runs::Kind;
+
+pub use crate::redis::{Call, Reply};
 
 use super::{PARTITIONS, partition_of};
 use crate::name::Name;

@@ -1,12 +1,13 @@
 //! Reads: what to ask the script of reads, and its answers.
 
 use super::decode::state as state_of;
-use super::encode::{Call, clock, id_bytes, number};
+use super::encode::{clock, id_bytes, number};
 use super::record::{Marks, Record, consumer, limits, state};
-use super::reply::{Read, Reply};
 use super::{PARTITIONS, names_key, partition, prefix, queue_key};
 use crate::name::Name;
 use crate::queue::{JOBS_PAGE, JobView, QUEUES_PAGE, Query, Seen, State, Stats};
+use crate::redis::Call;
+use crate::redis::reply::{Read, Reply};
 
 /// The calls of [`READS`](super::READS) that answer a query: one, but one for each partition for a
 /// list of queues.

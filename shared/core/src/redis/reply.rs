@@ -14,7 +14,7 @@ pub enum Reply {
 }
 
 /// What is wrong with an answer: not what the scripts give.
-pub(super) type Read<T> = Result<T, String>;
+pub(crate) type Read<T> = Result<T, String>;
 
 impl Reply {
     fn is_not<T>(&self, wanted: &str) -> Read<T> {
@@ -26,36 +26,36 @@ impl Reply {
         Err(format!("Redis answered {shown}, {wanted} was expected"))
     }
 
-    pub(super) fn list(self) -> Read<Vec<Self>> {
+    pub(crate) fn list(self) -> Read<Vec<Self>> {
         match self {
             Self::List(list) => Ok(list),
             other @ (Self::Nil | Self::Int(_) | Self::Bytes(_)) => other.is_not("a list"),
         }
     }
 
-    pub(super) fn array<const N: usize>(self) -> Read<[Self; N]> {
+    pub(crate) fn array<const N: usize>(self) -> Read<[Self; N]> {
         let list = self.list()?;
         list.try_into().or_else(|list| Self::List(list).is_not(&format!("{N} values")))
     }
 
-    pub(super) fn bytes(self) -> Read<Vec<u8>> {
+    pub(crate) fn bytes(self) -> Read<Vec<u8>> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             other @ (Self::Nil | Self::Int(_) | Self::List(_)) => other.is_not("a string"),
         }
     }
 
-    pub(super) fn text(self) -> Read<String> {
+    pub(crate) fn text(self) -> Read<String> {
         String::from_utf8(self.bytes()?).map_err(|_| "Redis answered no UTF-8".to_owned())
     }
 
     /// The value, or that there is none.
-    pub(super) fn option(self) -> Option<Self> {
+    pub(crate) fn option(self) -> Option<Self> {
         (self != Self::Nil).then_some(self)
     }
 
     /// A number; one that a script wrote as text counts.
-    pub(super) fn int(self) -> Read<i64> {
+    pub(crate) fn int(self) -> Read<i64> {
         match self {
             Self::Int(number) => Ok(number),
             Self::Bytes(bytes) => std::str::from_utf8(&bytes)
@@ -67,13 +67,13 @@ impl Reply {
     }
 
     /// A number that is not below 0.
-    pub(super) fn count(self) -> Read<u64> {
+    pub(crate) fn count(self) -> Read<u64> {
         let number = self.int()?;
         u64::try_from(number).or_else(|_| Self::Int(number).is_not("no negative number"))
     }
 
     /// A number, or none if it is below 0.
-    pub(super) fn count_or_none(self) -> Read<Option<u64>> {
+    pub(crate) fn count_or_none(self) -> Read<Option<u64>> {
         Ok(u64::try_from(self.int()?).ok())
     }
 }
