@@ -66,7 +66,7 @@ pub enum Command {
     /// Run a whole cluster in this process, on the local ports
     #[command(before_help = "Example:\n  dsd dev")]
     Dev(DevArgs),
-    /// Show locks and job queues at work on a cluster of its own, step by step
+    /// Show locks, job queues and the cache at work on a cluster of its own, step by step
     #[command(before_help = "Example:\n  dsd demo")]
     Demo,
     /// Ask the node with this configuration whether it lives, for Docker
@@ -98,6 +98,15 @@ pub struct DevArgs {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub queue_ports: Vec<u16>,
+    /// Ports of the cache nodes
+    #[arg(
+        long,
+        value_name = "PORT,…",
+        value_delimiter = ',',
+        default_values_t = [7001, 7002, 7003],
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub cache_ports: Vec<u16>,
 }
 
 /// Flags of `dsd healthcheck`: those that the node was started with will do.

@@ -39,6 +39,8 @@ use crate::server::{Counters, Handlers, Identity as ServerIdentity, Limits, Serv
 use crate::store::redis::RedisLink;
 use crate::telemetry::Telemetry;
 
+mod cache;
+
 /// Time between greetings while the cluster is being formed.
 const GREET_FORMING: Duration = Duration::from_millis(250);
 /// Time between greetings afterwards.
@@ -177,9 +179,15 @@ impl RunningNode {
 
     async fn stop_here(self) {
         self.telemetry.readiness.set_not_ready("the node is stopping");
-        if let RunningRole::Queue(role) = &self.service.parts().role {
-            // What it does not reach in time, the others find out by themselves.
-            drop(tokio::time::timeout(HAND_OVER, role.leave()).await);
+        // What it does not reach in time, the others find out by themselves.
+        match &self.service.parts().role {
+            RunningRole::Lock(_) => {}
+            RunningRole::Queue(role) => {
+                drop(tokio::time::timeout(HAND_OVER, role.leave()).await);
+            }
+            RunningRole::Cache(role) => {
+                drop(tokio::time::timeout(HAND_OVER, role.leave()).await);
+            }
         }
         self.service.parts().raft.hand_over(HAND_OVER).await;
         self.stop.cancel();
@@ -356,18 +364,25 @@ async fn start_role(
             };
             Ground::open(config, telemetry, host)?.start(replicated, host, stop, role).await
         }
-        (Role::Queue, Store::Redis) => start_on_redis(config, telemetry, host, stop).await,
-        (Role::Cache, _) => Err(CannotStart::config("the cache role is not in this build yet")),
+        (Role::Queue, Store::Redis) => queues_on_redis(config, telemetry, host, stop).await,
+        (Role::Cache, Store::Raft) => cache::on_raft(config, telemetry, host, stop).await,
+        (Role::Cache, Store::Redis) => cache::on_redis(config, host, stop).await,
     }
 }
 
-/// A queue node whose jobs are in Redis: it keeps nothing itself.
-async fn start_on_redis(
+/// What a node has that keeps its state in Redis, and nothing itself.
+struct OnRedis {
+    common: Common,
+    link: RedisLink,
+    /// The store in words.
+    store: String,
+}
+
+async fn on_redis(
     config: NodeConfig,
-    telemetry: &Telemetry,
     host: &Host,
     stop: &CancellationToken,
-) -> Result<(Common, Started), CannotStart> {
+) -> Result<OnRedis, CannotStart> {
     let Some(redis) = config.redis.clone() else {
         return Err(CannotStart::config("STORE=redis, but REDIS_HOST is not set"));
     };
@@ -378,6 +393,20 @@ async fn start_on_redis(
     let forwarder = Arc::new(Forwarder::new(net, hailer.clone(), &config, known));
     let link =
         RedisLink::open(redis, host.seed, stop.child_token()).await.map_err(CannotStart::config)?;
+    let incarnation = host.started_ms;
+    let common = Common { config, nodes, hailer, forwarder, incarnation, raft_id: 0 };
+    Ok(OnRedis { common, link, store })
+}
+
+/// A queue node whose jobs are in Redis.
+async fn queues_on_redis(
+    config: NodeConfig,
+    telemetry: &Telemetry,
+    host: &Host,
+    stop: &CancellationToken,
+) -> Result<(Common, Started), CannotStart> {
+    let OnRedis { common, link, store } = on_redis(config, host, stop).await?;
+    let config = &common.config;
     let me = queue::Myself {
         node: Name::parse("NODE_ID", &config.node_id).map_err(CannotStart::config)?,
         incarnation: host.started_ms,
@@ -386,7 +415,7 @@ async fn start_on_redis(
     let queues = RedisQueues::start(
         link,
         me,
-        Arc::clone(&forwarder),
+        Arc::clone(&common.forwarder),
         (stop.clone(), Arc::clone(&telemetry.metrics)),
     )
     .await
@@ -395,8 +424,6 @@ async fn start_on_redis(
     let problems: Problems = Box::new(move || watched.problems());
     let raft = NoGroup::new(queues.cluster(), problems, store);
     let leadership = raft.leadership();
-    let incarnation = host.started_ms;
-    let common = Common { config, nodes, hailer, forwarder, incarnation, raft_id: 0 };
     let role = RunningRole::Queue(QueueRole::Redis(queues));
     Ok((common, Started { role, raft: Arc::new(raft), leadership }))
 }

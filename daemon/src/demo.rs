@@ -1,11 +1,12 @@
 //! `dsd demo`: a guided tour of the real thing.
 //!
-//! Three lock nodes and three queue nodes are started in this process, each with a thread, a port and
-//! files of its own. All else goes through the client library that any program would use. Nothing is
+//! Three lock nodes, three queue nodes and three cache nodes are started in this process, each with a
+//! thread, a port and files of its own. All else goes through the client library that any program would use. Nothing is
 //! staged: what is printed was measured or answered just then, and a step that does not hold ends
 //! the tour with its name and exit code 1.
 
 mod cluster;
+mod coherence;
 mod contend;
 mod crash;
 mod deadlock;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dsync::cache::CacheError;
 use dsync::lock::{LockError, Session, SessionOptions};
 use dsync::net::TcpNetwork;
 use dsync::queue::QueueError;
@@ -59,6 +61,12 @@ impl From<QueueError> for Broken {
     }
 }
 
+impl From<CacheError> for Broken {
+    fn from(error: CacheError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl From<Fault> for Broken {
     fn from(fault: Fault) -> Self {
         Self(fault.to_string())
@@ -70,6 +78,7 @@ impl From<Fault> for Broken {
 struct Stage {
     cluster: Cluster,
     queues: Cluster,
+    caches: Cluster,
     client: Client,
 }
 
@@ -123,7 +132,10 @@ async fn tour(story: &mut Story, data: &DataDir, recent: &Recent) -> Result<(), 
     within(Box::pin(crash::restart(&mut stage, story, killed))).await?;
     within(Box::pin(jobs::show(&mut stage, story))).await?;
     within(Box::pin(retries::show(&stage, story))).await?;
+    within(Box::pin(coherence::show(&stage, story))).await?;
+    within(Box::pin(coherence::lose_home(&mut stage, story))).await?;
     within(Box::pin(peers::show(&stage, story))).await?;
+    within(Box::pin(stage.caches.stop())).await?;
     within(Box::pin(stage.queues.stop())).await?;
     within(Box::pin(stage.cluster.stop())).await
 }
@@ -136,14 +148,15 @@ async fn within<T>(step: impl Future<Output = Result<T, Broken>>) -> Result<T, B
 }
 
 async fn open(story: &mut Story, data: &DataDir, recent: &Recent) -> Result<Stage, Broken> {
-    story.step("A cluster of three lock nodes and three queue nodes");
+    story.step("A cluster of three lock nodes, three queue nodes and three cache nodes");
     let begun = Instant::now();
-    let (cluster, queues) = cluster::start(data.path(), recent).await?;
-    for (name, address) in cluster.nodes().into_iter().chain(queues.nodes()) {
+    let [cluster, queues, caches] = cluster::start(data.path(), recent).await?;
+    let all = [&cluster, &queues, &caches];
+    for (name, address) in all.into_iter().flat_map(Cluster::nodes) {
         story.fact(format_args!("{name} listens"), address);
     }
     story.fact("their files, removed at the end", data.path().display());
-    for leader in [cluster.leader().await?, queues.leader().await?] {
+    for leader in [cluster.leader().await?, queues.leader().await?, caches.leader().await?] {
         story.fact(
             format_args!("{} is elected in term {}", leader.node, leader.term),
             story::since(begun),
@@ -154,5 +167,5 @@ async fn open(story: &mut Story, data: &DataDir, recent: &Recent) -> Result<Stag
         connect_timeout: Duration::from_secs(1),
         name: "demo".to_owned(),
     };
-    Ok(Stage { cluster, queues, client: Client::new(config, Arc::new(TcpNetwork)) })
+    Ok(Stage { cluster, queues, caches, client: Client::new(config, Arc::new(TcpNetwork)) })
 }

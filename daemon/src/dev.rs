@@ -17,6 +17,11 @@ use crate::{exit, report};
 const LOCK_PORTS: [u16; 3] = [8001, 8002, 8003];
 /// Those of the queue nodes.
 const QUEUE_PORTS: [u16; 3] = [9001, 9002, 9003];
+/// Those of the cache nodes.
+const CACHE_PORTS: [u16; 3] = [7001, 7002, 7003];
+
+/// In the order in which they are started and shown.
+const ROLES: [Role; 3] = [Role::Lock, Role::Queue, Role::Cache];
 
 /// Ports of the nodes in one process, by what the nodes do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,6 +30,8 @@ pub struct Ports {
     pub lock: Vec<u16>,
     /// Of the queue nodes.
     pub queue: Vec<u16>,
+    /// Of the cache nodes.
+    pub cache: Vec<u16>,
 }
 
 impl Ports {
@@ -32,12 +39,12 @@ impl Ports {
         match role {
             Role::Lock => &self.lock,
             Role::Queue => &self.queue,
-            Role::Cache => &[],
+            Role::Cache => &self.cache,
         }
     }
 
     fn all(&self) -> impl Iterator<Item = u16> {
-        self.lock.iter().chain(&self.queue).copied()
+        self.lock.iter().chain(&self.queue).chain(&self.cache).copied()
     }
 }
 
@@ -46,7 +53,7 @@ pub fn node(role: Role, number: usize, ports: &Ports, data_dir: &Path) -> NodeCo
     let address = |port: &u16| format!("127.0.0.1:{port}");
     let own = ports.of(role);
     let port = own.get(number).copied().unwrap_or_default();
-    let elsewhere = [Role::Lock, Role::Queue].into_iter().filter(|other| *other != role);
+    let elsewhere = ROLES.into_iter().filter(|other| *other != role);
     let node_id = format!("node-{role}-{}", number + 1);
     NodeConfig {
         data_dir: data_dir.join(&node_id).display().to_string(),
@@ -71,7 +78,7 @@ pub fn node(role: Role, number: usize, ports: &Ports, data_dir: &Path) -> NodeCo
 
 /// Configuration of the `number`-th of the lock nodes on these ports of this host, without others.
 pub fn lock_node(number: usize, ports: &[u16], data_dir: &Path) -> NodeConfig {
-    let ports = Ports { lock: ports.to_vec(), queue: Vec::new() };
+    let ports = Ports { lock: ports.to_vec(), ..Ports::default() };
     node(Role::Lock, number, &ports, data_dir)
 }
 
@@ -120,7 +127,11 @@ impl Drop for DataDir {
 
 /// Runs the cluster until it is asked to stop.
 pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
-    let ports = Ports { lock: args.ports.clone(), queue: args.queue_ports.clone() };
+    let ports = Ports {
+        lock: args.ports.clone(),
+        queue: args.queue_ports.clone(),
+        cache: args.cache_ports.clone(),
+    };
     if let Some(port) = named_twice(&ports) {
         report::failure(format_args!("port {port} is named twice: each node needs its own"));
         return exit::USAGE.into();
@@ -134,7 +145,7 @@ pub async fn run(args: &DevArgs, recent: Recent) -> ExitCode {
         }
     };
     let mut nodes = Vec::new();
-    for role in [Role::Lock, Role::Queue] {
+    for role in ROLES {
         for number in 0..ports.of(role).len() {
             match start_node(node(role, number, &ports, data.path()), &recent).await {
                 Ok(node) => nodes.push(node),
@@ -172,7 +183,7 @@ fn cannot_start(error: &CannotStart) -> ExitCode {
         let what = error.what.split("; ").next().unwrap_or_default();
         report::failure(format_args!(
             "{what}; another dsync perhaps: stop it, or choose ports that are free with `dsd dev \
-             --ports PORT,PORT,PORT --queue-ports PORT,PORT,PORT`"
+             --ports PORT,PORT,PORT --queue-ports PORT,PORT,PORT --cache-ports PORT,PORT,PORT`"
         ));
     } else {
         report::failure(error);
@@ -185,14 +196,18 @@ fn greet(ports: &Ports, data: &DataDir) {
     let list = |ports: &[u16]| ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let kept = if data.temporary { "removed at the end" } else { "kept" };
     report::line(format_args!(
-        "{} lock nodes (ports {}) and {} queue nodes (ports {}) run on 127.0.0.1; files in {}, {kept}.",
+        "{} lock nodes (ports {}), {} queue nodes (ports {}) and {} cache nodes (ports {}) run on \
+         127.0.0.1; files in {}, {kept}.",
         ports.lock.len(),
         list(&ports.lock),
         ports.queue.len(),
         list(&ports.queue),
+        ports.cache.len(),
+        list(&ports.cache),
         data.path().display()
     ));
-    let shipped = ports.lock == LOCK_PORTS && ports.queue == QUEUE_PORTS;
+    let shipped =
+        ports.lock == LOCK_PORTS && ports.queue == QUEUE_PORTS && ports.cache == CACHE_PORTS;
     let endpoints = if shipped {
         String::new()
     } else {
@@ -201,6 +216,7 @@ fn greet(ports: &Ports, data: &DataDir) {
     report::line("Try in another terminal:");
     report::line(format_args!("  dsctl {endpoints}lock acquire my-lock --ttl 60s"));
     report::line(format_args!("  dsctl {endpoints}queue push my-queue hello"));
+    report::line(format_args!("  dsctl {endpoints}cache set my-key hello"));
     report::line("Ctrl-C stops them.");
 }
 
@@ -210,7 +226,11 @@ mod tests {
 
     #[test]
     fn a_port_that_is_named_twice_is_found() {
-        let ports = |lock: &[u16], queue: &[u16]| Ports { lock: lock.into(), queue: queue.into() };
+        let ports = |lock: &[u16], queue: &[u16]| Ports {
+            lock: lock.into(),
+            queue: queue.into(),
+            cache: vec![8],
+        };
         assert_eq!(named_twice(&ports(&[1, 2, 3], &[4, 2])), Some(2));
         assert_eq!(named_twice(&ports(&[1, 2, 3], &[4])), None);
     }

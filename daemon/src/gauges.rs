@@ -48,6 +48,11 @@ async fn refresh(service: &NodeService, now: &Leadership) {
         takes_writes = role.takes_writes();
         metrics.consumers.set(u64::try_from(role.waiters()).unwrap_or(u64::MAX));
     }
+    let mut has_lease = true;
+    if let RunningRole::Cache(role) = &parts.role {
+        has_lease = role.has_lease();
+        role.show(&metrics.cache);
+    }
     let initialized = parts.raft.initialized().await;
     let raft = parts.raft.figures(initialized);
     metrics.raft_term.set(raft.term);
@@ -68,6 +73,9 @@ async fn refresh(service: &NodeService, now: &Leadership) {
         (None, false, _) => readiness.set_not_ready(format!("forming: {waiting}")),
         (None, true, false) if raft.state == RaftState::None => readiness.set_not_ready(waiting),
         (None, true, false) => readiness.set_not_ready("no leader that a quorum follows"),
+        (None, true, true) if !has_lease => {
+            readiness.set_not_ready("this node takes no part in the cache: it has no lease");
+        }
         (None, true, true) => readiness.set_ready(),
     }
 }

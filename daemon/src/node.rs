@@ -21,6 +21,7 @@ use crate::directory::{Hailer, Nodes};
 use crate::forward::{Forwarder, Relayed};
 use crate::greeting::Greeter;
 use crate::raft::{Group, backup};
+use crate::roles::cache::CacheRole;
 use crate::roles::leader::no_leader;
 use crate::roles::lock::LockRole;
 use crate::roles::queue::QueueRole;
@@ -58,6 +59,8 @@ pub enum RunningRole {
     Lock(LockRole),
     /// Job queues.
     Queue(QueueRole),
+    /// The coherent cache.
+    Cache(CacheRole),
 }
 
 impl RunningRole {
@@ -65,7 +68,7 @@ impl RunningRole {
     pub fn lock(&self) -> Option<&LockRole> {
         match self {
             Self::Lock(role) => Some(role),
-            Self::Queue(_) => None,
+            Self::Queue(_) | Self::Cache(_) => None,
         }
     }
 }
@@ -356,6 +359,34 @@ impl NodeService {
         request: CacheRequest,
         call: &Call,
     ) -> Answer<CacheReply> {
+        if let Some(target) = head.target.as_deref() {
+            if !is_about_one_node(&request) {
+                return self.parts.forwarder.answer(Err(Fault::new(
+                    Code::InvalidArgument,
+                    "any cache node serves any key: such a request has no target",
+                )));
+            }
+            if !self.is_me(target) {
+                let sent = match self.address_of_target(target) {
+                    Ok(address) => {
+                        let forwarder = &self.parts.forwarder;
+                        forwarder.hand_on(&address, head, request, call.deadline).await
+                    }
+                    Err(fault) => Err(fault),
+                };
+                // Whoever asks about one node wants to know at once that it does not answer.
+                return sent.unwrap_or_else(|fault| {
+                    self.parts.forwarder.answer(Err(Fault { retryable: false, ..fault }))
+                });
+            }
+        }
+        if let RunningRole::Cache(role) = &self.parts.role {
+            return role.call(head, request, call.time_left()).await;
+        }
+        if head.target.is_some() {
+            let text = format!("{} is no cache node", self.parts.me.name);
+            return self.parts.forwarder.answer(Err(Fault::new(Code::WrongRole, text)));
+        }
         self.elsewhere(Role::Cache, head, request, call).await
     }
 
@@ -395,6 +426,13 @@ impl NodeService {
         }
         parts.forwarder.answer(Err(last))
     }
+}
+
+fn is_about_one_node(request: &CacheRequest) -> bool {
+    matches!(
+        request,
+        CacheRequest::Stats | CacheRequest::Lost | CacheRequest::View | CacheRequest::Line { .. }
+    )
 }
 
 fn needs_leader(request: &AdminRequest) -> bool {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsync::net::TcpNetwork;
-use dsync_core::node::Role;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::assembly::{Host, RunningNode};
@@ -25,10 +24,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// # Cancel safety
 /// Not cancel safe: run it to its end.
 pub async fn run(loaded: Loaded, telemetry: Telemetry) -> ExitCode {
-    if let Some(why) = not_in_this_build(loaded.config.role) {
-        report::failure(why);
-        return exit::CONFIG.into();
-    }
     let http = match &loaded.config.metrics_addr {
         None => None,
         Some(address) => match HttpServer::start(address, telemetry.clone()).await {
@@ -58,15 +53,6 @@ pub async fn run(loaded: Loaded, telemetry: Telemetry) -> ExitCode {
         http.stop().await;
     }
     code
-}
-
-/// Why a node of that role cannot be started yet, if so.
-pub fn not_in_this_build(role: Role) -> Option<String> {
-    (role == Role::Cache).then(|| {
-        format!(
-            "the {role} role is not in this build yet: NODE_TYPE=lock and queue are what it runs"
-        )
-    })
 }
 
 /// The machine that this process runs on, for one of that many nodes in it.

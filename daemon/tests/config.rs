@@ -68,17 +68,8 @@ fn a_good_configuration_is_0_and_writes_nothing() {
     assert_eq!(shown(&stdout, "NODE_TYPE"), ("lock".to_owned(), "flag --node-type".to_owned()));
     assert_eq!(shown(&stdout, "STORE"), ("raft".to_owned(), "default".to_owned()));
     assert_eq!(shown(&stdout, "METRICS_ADDR"), (String::new(), "default".to_owned()));
-    assert_eq!(stdout.lines().count(), 28);
+    assert_eq!(stdout.lines().count(), 35);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-}
-
-#[test]
-fn a_role_that_cannot_be_started_yet_is_good_with_a_warning() {
-    let dir = with_file("NODE_ID=c1\nNODE_PORT=7001\nNODE_TYPE=cache\n");
-    let (code, _, stderr) = run(dir.path(), &["--env-file", "node.env", "--check-config"]);
-    let warning = "warning: the cache role is not in this build yet";
-    assert!(code == 0 && stderr.contains(warning), "{code} {stderr}");
-    assert_eq!(run(dir.path(), &["--env-file", "node.env"]).0, 78);
 }
 
 #[test]

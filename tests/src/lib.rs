@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod cache;
 pub mod history;
 pub mod jobs;
 pub mod load;

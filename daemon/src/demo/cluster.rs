@@ -42,21 +42,26 @@ pub(super) struct Cluster {
     recent: Recent,
 }
 
-/// Starts lock nodes and queue nodes on free ports of this host.
-pub(super) async fn start(data: &Path, recent: &Recent) -> Result<(Cluster, Cluster), Broken> {
+/// Starts lock nodes, queue nodes and cache nodes on free ports of this host.
+pub(super) async fn start(data: &Path, recent: &Recent) -> Result<[Cluster; 3], Broken> {
     let mut last = Broken::new("no free ports");
     for _ in 0..TRIES {
-        let mut free = free_ports(2 * NODES).await?;
-        let ports = Ports { queue: free.split_off(NODES), lock: free };
-        let [mut locks, mut queues] = [Role::Lock, Role::Queue]
+        let mut free = free_ports(3 * NODES).await?;
+        let (cache, queue) = (free.split_off(2 * NODES), free.split_off(NODES));
+        let ports = Ports { lock: free, queue, cache };
+        let mut all = [Role::Lock, Role::Queue, Role::Cache]
             .map(|role| Cluster::new(role, ports.clone(), data, recent.clone()));
         let started = async {
-            locks.start_all().await?;
-            queues.start_all().await
+            for cluster in &mut all {
+                cluster.start_all().await?;
+            }
+            Ok(())
         };
         match started.await {
-            Ok(()) => return Ok((locks, queues)),
-            Err(error) if error.exit == exit::UNAVAILABLE => last = Broken::new(error.what),
+            Ok(()) => return Ok(all),
+            Err(error @ CannotStart { .. }) if error.exit == exit::UNAVAILABLE => {
+                last = Broken::new(error.what);
+            }
             Err(error) => return Err(Broken::new(error.what)),
         }
     }
@@ -157,7 +162,7 @@ fn address(port: u16) -> String {
 }
 
 /// A client that asks one node alone.
-fn client_of(address: &str) -> Client {
+pub(super) fn client_of(address: &str) -> Client {
     let config = ClientConfig {
         endpoints: vec![address.to_owned()],
         connect_timeout: Duration::from_millis(500),

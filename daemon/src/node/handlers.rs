@@ -9,7 +9,7 @@ use dsync_core::node::Hello;
 use dsync_core::{Code, Effect, Fault};
 use tokio::time::Instant;
 
-use super::NodeService;
+use super::{NodeService, RunningRole};
 use crate::server::{Call, NodeHandler, PeerHandler};
 use crate::telemetry::{Outcome, RequestKind};
 
@@ -125,10 +125,13 @@ impl PeerHandler for NodeService {
 
     async fn cache(
         &self,
-        _call: Call,
+        call: Call,
         from: CacheFrom,
-        _request: CacheCall,
+        request: CacheCall,
     ) -> Result<CacheAnswer, Fault> {
+        if let RunningRole::Cache(role) = &self.parts.role {
+            return Box::pin(role.asked(from, request, call.deadline)).await;
+        }
         let text =
             format!("{} is no cache node, as {} takes it for", self.parts.me.name, from.node);
         Err(Fault::new(Code::WrongRole, text))

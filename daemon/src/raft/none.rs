@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +35,8 @@ pub struct NoGroup {
     store: String,
     /// Peers with other stores, in words: they keep this node from nothing.
     others: Mutex<Vec<String>>,
+    /// Set while more peers have another store than have this one.
+    apart: Arc<AtomicBool>,
 }
 
 impl NoGroup {
@@ -43,7 +47,13 @@ impl NoGroup {
         store: String,
     ) -> Self {
         let (leadership, others) = (watch::Sender::default(), Mutex::default());
-        Self { cluster, leadership, problems, store, others }
+        Self { cluster, leadership, problems, store, others, apart: Arc::default() }
+    }
+
+    /// Tells by that flag while more peers have another store than have this one.
+    #[must_use]
+    pub fn telling(self, apart: Arc<AtomicBool>) -> Self {
+        Self { apart, ..self }
     }
 
     fn refusal() -> Fault {
@@ -102,8 +112,10 @@ impl Group for NoGroup {
 
     async fn step(&self, me: &Hello, answers: &[PeerAnswer]) {
         let peers = answers.iter().filter_map(|answer| answer.hello.as_ref().ok());
+        let all = peers.clone().filter(|peer| peer.role == me.role && peer.node != me.node).count();
         let found: Vec<String> =
             peers.filter_map(|peer| me.other_store(peer, &self.store)).collect();
+        self.apart.store(found.len() > all.saturating_sub(found.len()), Ordering::Relaxed);
         let mut known = self.others.lock();
         for new in found.iter().filter(|one| !known.contains(one)) {
             tracing::error!("{new}");

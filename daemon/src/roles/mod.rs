@@ -3,4 +3,5 @@
 pub mod cache;
 pub mod leader;
 pub mod lock;
+pub mod proposer;
 pub mod queue;

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use dsync::api::{AdminRequest, CacheRequest, LockRequest, QueueRequest};
+use dsync_core::cache::told::LineState;
 use dsync_core::lock::Command;
 use dsync_core::{Code, queue};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
@@ -161,6 +162,70 @@ impl From<&LockRequest> for RequestKind {
 impl From<&AdminRequest> for RequestKind {
     fn from(_: &AdminRequest) -> Self {
         Self::Admin
+    }
+}
+
+label! {
+    /// What answered a read of the cache.
+    CacheRead {
+        /// A line of the node.
+        Line = "line",
+        /// The home of the key was asked.
+        Home = "home",
+        /// The memory, past all lines.
+        Memory = "memory",
+        /// A copy that may be old, as the reader allowed.
+        Stale = "stale",
+    }
+}
+
+label! {
+    /// Whom the cache role asked.
+    CallTo {
+        /// The memory.
+        Memory = "memory",
+        /// Another node.
+        Node = "node",
+    }
+}
+
+label! {
+    /// State of a line.
+    State {
+        /// Nothing is held.
+        I = "I",
+        /// Held to be read.
+        S = "S",
+        /// Held to be written.
+        E = "E",
+        /// Written, and not in the memory.
+        M = "M",
+        /// Asked for, to be read.
+        IsD = "IS_D",
+        /// Asked for, to be written.
+        ImD = "IM_D",
+        /// The same, and read meanwhile.
+        SmD = "SM_D",
+        /// A change is on its way to the memory.
+        Ew = "E_W",
+        /// What was written is on its way to the memory.
+        Mf = "M_F",
+    }
+}
+
+impl From<LineState> for State {
+    fn from(state: LineState) -> Self {
+        match state {
+            LineState::I => Self::I,
+            LineState::S => Self::S,
+            LineState::E => Self::E,
+            LineState::M => Self::M,
+            LineState::IsD => Self::IsD,
+            LineState::ImD => Self::ImD,
+            LineState::SmD => Self::SmD,
+            LineState::Ew => Self::Ew,
+            LineState::Mf => Self::Mf,
+        }
     }
 }
 

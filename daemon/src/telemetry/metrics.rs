@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::cache::CacheMetrics;
 use super::labels::{ElectionReason, Expired, JobEvent, Outcome, Plane, RaftState, RequestKind};
 
 /// Shortest and longest latency told apart: 50 µs times 2^17 is 6.5 s.
@@ -73,6 +74,8 @@ pub struct Metrics {
     expirations: Family<ByExpired, Counter>,
     fsync: Histogram,
     jobs: Family<ByJobEvent, Counter>,
+    /// The cache role.
+    pub cache: CacheMetrics,
     /// Connections turned away for a limit or a bad greeting.
     pub refused_connections: Counter,
     /// Raft: the term.
@@ -112,6 +115,7 @@ impl Metrics {
             expirations: Family::default(),
             fsync: latency_histogram(),
             jobs: Family::default(),
+            cache: CacheMetrics::default(),
             refused_connections: Counter::default(),
             raft_term: Level::default(),
             raft_committed: Level::default(),
@@ -129,6 +133,7 @@ impl Metrics {
         metrics.register_raft();
         metrics.register_locks();
         metrics.register_queues();
+        metrics.cache.register(&mut metrics.registry);
         metrics.begin_at_zero();
         Arc::new(metrics)
     }

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod backup;
+pub mod cache;
 pub mod client;
 pub mod codec;
 pub mod connection;

@@ -35,8 +35,9 @@ impl Local {
         let mut ports = Ports::claim();
         let own: Vec<u16> = (0..3).map(|_| ports.take()).collect();
         let all = match role {
-            Role::Lock => DevPorts { lock: own, queue: Vec::new() },
-            Role::Queue | Role::Cache => DevPorts { lock: Vec::new(), queue: own },
+            Role::Lock => DevPorts { lock: own, ..DevPorts::default() },
+            Role::Queue => DevPorts { queue: own, ..DevPorts::default() },
+            Role::Cache => DevPorts { cache: own, ..DevPorts::default() },
         };
         let configs = (0..3).map(|at| dev::node(role, at, &all, folder.path())).collect();
         let nodes = vec![None, None, None];

@@ -4,14 +4,17 @@
 //! [`dsync::net::Network`], and keeps its files in a file system that forgets what was not synced.
 //! The same seed gives the same run, step by step; [`Run::trace`] is what two runs are compared by.
 
+mod cache;
 mod cluster;
 mod faults;
+mod hosts;
 mod invariants;
 mod net;
 mod trace;
 
+pub use cache::{CacheFigures, CacheRun, CacheSetup, Faults, run_cache};
 pub use cluster::{Run, Setup, run};
-pub use faults::{Fault, schedule};
+pub use faults::{Fault, cache_schedule, schedule};
 pub use invariants::{Invariants, Looks, Seen};
 pub use net::SimNetwork;
 pub use trace::Trace;

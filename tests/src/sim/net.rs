@@ -13,17 +13,51 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use super::trace::Trace;
 
+/// What a host's clock shows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    /// When the simulation begins.
+    begins: Duration,
+    /// Its rate, in thousandths of the right one.
+    rate: u32,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { begins: Duration::ZERO, rate: 1_000 }
+    }
+}
+
+impl Clock {
+    /// One of its own for each number: nothing may rest on two clocks that show the same, and rates
+    /// may differ by less than 5 %.
+    pub(super) fn of(number: u64) -> Self {
+        let rate = match number % 3 {
+            0 => 980,
+            1 => 1_020,
+            _ => 1_000,
+        };
+        Self { begins: Duration::from_secs(5_000 * (number + 1)), rate }
+    }
+}
+
 /// One host's network. Host names are turmoil's.
 #[derive(Debug, Clone)]
 pub struct SimNetwork {
     host: String,
     trace: Trace,
+    clock: Clock,
 }
 
 impl SimNetwork {
     /// The network of `host`; what it dials and sends is written to `trace`.
     pub fn new(host: &str, trace: Trace) -> Self {
-        Self { host: host.to_owned(), trace }
+        Self { host: host.to_owned(), trace, clock: Clock::default() }
+    }
+
+    /// The same, where the host's clock shows that.
+    pub(super) fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 }
 
@@ -47,7 +81,8 @@ impl Network for SimNetwork {
     }
 
     fn boot_time(&self) -> Duration {
-        turmoil::sim_elapsed().unwrap_or_default()
+        let Clock { begins, rate } = self.clock;
+        begins + turmoil::sim_elapsed().unwrap_or_default() * rate / 1_000
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsync::net::Net;
@@ -34,6 +35,7 @@ struct Shared {
     incarnation: u64,
     cluster: watch::Receiver<Option<ClusterId>>,
     connections: Mutex<HashMap<String, PeerConnection>>,
+    calls: AtomicU64,
 }
 
 impl Peers {
@@ -45,12 +47,19 @@ impl Peers {
         cluster: watch::Receiver<Option<ClusterId>>,
     ) -> Self {
         let connections = Mutex::default();
-        Self { shared: Arc::new(Shared { net, hailer, node, incarnation, cluster, connections }) }
+        let calls = AtomicU64::new(0);
+        let shared = Shared { net, hailer, node, incarnation, cluster, connections, calls };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The network, and its clock.
     pub fn net(&self) -> &Net {
         &self.shared.net
+    }
+
+    /// Calls so far.
+    pub fn calls(&self) -> u64 {
+        self.shared.calls.load(Ordering::Relaxed)
     }
 
     /// The store, once it is known.
@@ -79,6 +88,7 @@ impl Peers {
         };
         let from =
             CacheFrom { node: shared.node.clone(), incarnation: shared.incarnation, store, to };
+        shared.calls.fetch_add(1, Ordering::Relaxed);
         let connection = self.connection(address, until).await?;
         let left = until.saturating_duration_since(Instant::now());
         match connection.cache(from, call, left).await {

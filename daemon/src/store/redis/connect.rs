@@ -38,7 +38,7 @@ const LAYOUT: &str = "1/256";
 pub enum CannotConnect {
     /// It may be there in a moment.
     NotNow(Fault),
-    /// It is there, and jobs would not be safe in it, or it is none of ours.
+    /// It is there, and data would not be safe in it, or it is none of ours.
     Refused(String),
 }
 
@@ -192,7 +192,7 @@ pub(super) async fn connect(redis: &Redis, seed: u64) -> Result<Met, CannotConne
     let found = server.unsafe_settings();
     if !found.is_empty() && !redis.allow_unsafe {
         return Err(CannotConnect::Refused(format!(
-            "Redis at {address} is not safe for jobs: {}; or set REDIS_ALLOW_UNSAFE=true",
+            "Redis at {address} is not safe for data: {}; or set REDIS_ALLOW_UNSAFE=true",
             found.join("; ")
         )));
     }
@@ -277,6 +277,7 @@ fn weakest(servers: Vec<Server>) -> Server {
         aof: a.aof && b.aof,
         always: a.always && b.always,
         replicas: a.replicas.min(b.replicas),
+        run: String::new(),
     });
     all.unwrap_or_default()
 }
@@ -303,7 +304,7 @@ async fn agree(wire: &mut Wire, address: &str, seed: u64) -> Result<u64, CannotC
     let [store, layout] = kept.as_slice() else { return Ok(0) };
     if layout != LAYOUT {
         return Err(CannotConnect::Refused(format!(
-            "the queues in Redis at {address} are laid out as {layout:?}, this program knows \
+            "the data in Redis at {address} are laid out as {layout:?}, this program knows \
              {LAYOUT:?}: another version wrote them"
         )));
     }

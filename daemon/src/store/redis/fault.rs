@@ -34,7 +34,7 @@ pub(super) fn judge(server: &str, error: &RedisError) -> Judged {
         "OOM" => {
             let fault =
                 unavailable(server, "is out of memory (maxmemory) and takes no writes", &said);
-            (fault.hint("raise maxmemory, or let consumers catch up"), false)
+            (fault.hint("raise maxmemory, or delete what is not needed (of queues: let consumers catch up)"), false)
         }
         "NOREPLICAS" => (unavailable(server, "has too few replicas to take writes", &said), false),
         "NOAUTH" | "WRONGPASS" | "NOPERM" => (denied(server, &said), code != "NOPERM"),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use dsync::api::Durability;
 use dsync_core::config::Redis;
-use dsync_core::queue::redis::{Call, Reply};
+use dsync_core::node::ClusterId;
+use dsync_core::redis::{Call, Reply};
 use dsync_core::{Code, Fault};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
@@ -189,6 +190,21 @@ impl RedisLink {
         self.up().ok().map(|up| up.met.store)
     }
 
+    /// The store's number, as it is known: for clients it is the number of the cluster.
+    pub fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
+        let (sender, receiver) = watch::channel(self.store().map(ClusterId));
+        let link = self.clone();
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                link.changed().await;
+                if let Some(store) = link.store() {
+                    sender.send_replace(Some(ClusterId(store)));
+                }
+            }
+        });
+        receiver
+    }
+
     /// Waits for the connection to break or to come back.
     ///
     /// # Cancel safety
@@ -229,6 +245,38 @@ impl RedisLink {
         let up = self.up()?;
         let mut wire = up.met.wire.clone();
         self.call((&up, &up.broken), &mut wire, script, call).await.map(reply)
+    }
+
+    /// Calls a script at one run of the server: `wanted`, or whichever is there. Gives which one it
+    /// was; a connection leads to the same run as long as it lives.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run). `Unavailable` with effect `None`: another run is there, or one of
+    /// several servers.
+    ///
+    /// # Cancel safety
+    /// As of [`run`](Self::run).
+    pub async fn run_at(
+        &self,
+        wanted: Option<&str>,
+        script: &Script,
+        call: &Call,
+    ) -> Result<(Reply, String), Fault> {
+        let up = self.up()?;
+        let run = &up.met.server.run;
+        if run.is_empty() || wanted.is_some_and(|wanted| wanted != run) {
+            let address = &up.met.address;
+            let text = format!("Redis at {address} was restarted, or is another one than before");
+            return Err(Fault::unavailable(text));
+        }
+        let mut wire = up.met.wire.clone();
+        let value = self.call((&up, &up.broken), &mut wire, script, call).await?;
+        Ok((reply(value), run.clone()))
+    }
+
+    /// Several servers share the keys.
+    pub fn is_cluster(&self) -> bool {
+        !self.shared.redis.cluster.is_empty()
     }
 
     async fn call(
@@ -362,7 +410,7 @@ impl RedisLink {
     }
 }
 
-/// Tells what was met, and what may lose jobs there.
+/// Tells what was met, and what may lose data there.
 fn report(met: &Met) {
     let (server, redis) = (&met.server, &met.address);
     let (major, minor, patch) = server.version;
@@ -370,6 +418,6 @@ fn report(met: &Met) {
     let (aof, replicas) = (server.aof, server.replicas);
     tracing::info!(%redis, version, aof, replicas, "connected to Redis");
     for found in server.warnings() {
-        tracing::warn!(%redis, "Redis may lose jobs: {found}");
+        tracing::warn!(%redis, "Redis may lose data: {found}");
     }
 }

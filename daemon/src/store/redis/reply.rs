@@ -1,6 +1,6 @@
 //! Redis's values as the core reads them.
 
-use dsync_core::queue::redis::Reply;
+use dsync_core::redis::Reply;
 use redis::Value;
 
 /// What a script of ours answered.

@@ -1,4 +1,4 @@
-//! What a Redis server says of itself, and whether jobs are safe in it.
+//! What a Redis server says of itself, and whether data is safe in it.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,8 @@ pub struct Server {
     pub always: bool,
     /// Replicas that follow it.
     pub replicas: u32,
+    /// Names this run of it: it has another one after a restart. Empty for several servers.
+    pub run: String,
 }
 
 /// Oldest version that has what the scripts need.
@@ -38,10 +40,11 @@ impl Server {
             aof,
             always: aof && appendfsync == Some("always"),
             replicas: get("connected_slaves").parse().unwrap_or(0),
+            run: get("run_id").to_owned(),
         }
     }
 
-    /// What is wrong with it for jobs that must not be lost; each with its remedy.
+    /// What is wrong with it for what must not be lost; each with its remedy.
     pub fn unsafe_settings(&self) -> Vec<String> {
         let mut found = Vec::new();
         if self.version < OLDEST {
@@ -52,7 +55,7 @@ impl Server {
         }
         if !matches!(self.eviction.as_str(), "noeviction" | "") {
             found.push(format!(
-                "maxmemory-policy is {}: it would throw jobs away when its memory is full; CONFIG SET \
+                "maxmemory-policy is {}: it would throw data away when its memory is full; CONFIG SET \
                  maxmemory-policy noeviction",
                 self.eviction
             ));
@@ -65,7 +68,7 @@ impl Server {
         let mut found = self.unsafe_settings();
         if !self.aof {
             found.push(
-                "it has no append-only file: jobs since its last snapshot are lost when it is \
+                "it has no append-only file: what came since its last snapshot is lost when it is \
                  killed; CONFIG SET appendonly yes"
                     .to_owned(),
             );
@@ -91,18 +94,18 @@ mod tests {
 
     #[test]
     fn a_server_is_read_from_what_it_says() {
-        let info = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nconnected_slaves:2\r\n\
+        let info = "# Server\r\nredis_version:7.0.15\r\nrun_id:0f3a\r\nrole:master\r\nconnected_slaves:2\r\n\
                     maxmemory_policy:noeviction\r\naof_enabled:1\r\n";
         let server = Server::read(info, Some("always"));
         assert_eq!(server.version, (7, 0, 15));
         assert!(server.master && server.aof && server.always && !server.has_waitaof());
-        assert_eq!(server.replicas, 2);
+        assert_eq!((server.replicas, server.run.as_str()), (2, "0f3a"));
         assert!(server.unsafe_settings().is_empty());
         assert!(!Server::read(info, None).always, "not known is not safe");
     }
 
     #[test]
-    fn what_may_lose_jobs_is_named() {
+    fn what_may_lose_data_is_named() {
         let info = "redis_version:5.0.3\nrole:slave\nmaxmemory_policy:allkeys-lru\naof_enabled:0\n";
         let server = Server::read(info, Some("always"));
         assert!(!server.master && !server.always);

@@ -59,7 +59,8 @@ pub enum CacheRequest {
 /// Replies of the cache service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CacheReply {
-    /// Of `Get`: in the order of the keys.
+    /// Of `Get`: in the order of the keys; the first ones, and at least one, if not all of them fit
+    /// into one reply.
     Read(Vec<Got>),
     /// Of `Do`: in the order of the changes, as far as they were carried out: one that failed with
     /// its fault ends the list.
@@ -150,7 +151,7 @@ pub struct Inspected {
     /// What the home knows of it, in words: `unused`, `shared`, `exclusive`, and `busy` before one of
     /// them while a request is served; `unknown` where the home did not answer.
     pub directory: String,
-    /// NODE_IDs that have it, as its home knows.
+    /// NODE_ID of each node that has it, as its home knows.
     pub holders: Vec<String>,
     /// Requests for it that wait at its home.
     pub waiting: u32,
@@ -244,7 +245,7 @@ pub struct ViewReport {
     pub epoch: u64,
     /// The members.
     pub members: Vec<ViewMember>,
-    /// NODE_IDs that were counted out, whose leases are waited for.
+    /// NODE_ID of each node that was counted out, whose lease is waited for.
     pub silent: Vec<String>,
     /// `raft` or `redis`.
     pub store: String,

@@ -253,9 +253,16 @@ impl Ask for CacheRequest {
 
     fn patience(&self) -> Option<Duration> {
         match self {
-            // It deletes one key after the other.
-            Self::Invalidate { .. } => None,
-            _ => Some(PATIENCE),
+            // A change may have to wait until the lease of a node that says nothing is over, and no
+            // other node is asked after it; an invalidation deletes one key after the other.
+            Self::Do { .. } | Self::Invalidate { .. } => None,
+            Self::Get { .. }
+            | Self::Inspect { .. }
+            | Self::Line { .. }
+            | Self::Keys { .. }
+            | Self::Stats
+            | Self::Lost
+            | Self::View => Some(PATIENCE),
         }
     }
 

@@ -33,6 +33,8 @@ pub enum CacheCall {
     Open {
         /// Epoch of the asker's view.
         epoch: u64,
+        /// Rises with each such request of that run of the node: one that comes late opens nothing.
+        number: u64,
     },
     /// To a home: that session goes on.
     Renew {
@@ -80,8 +82,8 @@ pub enum CacheAnswer {
     Memory(Told),
     /// The view that this node acts by, which is another one; of `Prepare`: which may be that.
     View(View),
-    /// Of `Open`: the session, and its lease in milliseconds.
-    Opened(Session, u64),
+    /// Of `Open`.
+    Opened(Session),
     /// Of `Open`: ask again in so many milliseconds.
     Wait(u64),
     /// Of `Renew`.

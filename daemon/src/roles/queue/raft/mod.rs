@@ -1,6 +1,5 @@
 //! Queues in the nodes' own Raft log: acknowledged is on the disks of a majority.
 
-mod proposer;
 mod state;
 
 use std::sync::Arc;
@@ -10,23 +9,23 @@ use dsync::api::{Answer, Durability, Head, QueueReply, QueueRequest, Ring, RingM
 use dsync_core::Fault;
 use dsync_core::config::Store as StoreKind;
 use dsync_core::name::Name;
-use dsync_core::queue::{Audit, Command, Outcome, PARTITIONS, Query, Seen, partition_of};
+use dsync_core::queue::{Audit, Command, Outcome, PARTITIONS, Query, Request, Seen, partition_of};
 use tokio::time::Instant;
 
-pub use self::proposer::COMMAND_MAX;
-use self::proposer::{NotProposed, Proposer};
 pub use self::state::QueueState;
 use super::pops::Store;
 use super::serve::Desk;
 use crate::raft::Engine;
 use crate::roles::leader::{LeaderCall, ToLeader, fault_of, read_fault};
+pub use crate::roles::proposer::COMMAND_MAX;
+use crate::roles::proposer::Proposer;
 use crate::telemetry::Metrics;
 
 /// The queue service of a node whose store is Raft.
 #[derive(Debug, Clone)]
 pub struct RaftQueues {
     to_leader: ToLeader<QueueState>,
-    desk: Desk<Proposer>,
+    desk: Desk<Proposer<QueueState>>,
 }
 
 impl RaftQueues {
@@ -35,7 +34,7 @@ impl RaftQueues {
         let engine = to_leader.engine();
         let waiting = engine.peek(|state| state.waiting.clone());
         let proposer =
-            Proposer::start(engine.clone(), to_leader.leadership(), Arc::clone(&metrics));
+            Proposer::start(engine.clone(), to_leader.leadership(), (), Arc::clone(&metrics));
         Self { to_leader, desk: Desk::new(proposer, waiting, metrics) }
     }
 
@@ -158,14 +157,9 @@ impl LeaderCall for QueueCall<'_> {
     }
 }
 
-impl Store for Proposer {
+impl Store for Proposer<QueueState> {
     async fn submit(&self, queue: Name, command: Command) -> Result<Outcome, Fault> {
-        Self::submit(self, queue, command).await.map_err(|error| match error {
-            NotProposed::QueueFull => Fault::unavailable(
-                "too many commands wait for the quorum already; nothing was done",
-            ),
-            NotProposed::NotDone(error) => fault_of(error),
-        })
+        Ok(Self::submit(self, Request { queue, command }).await?)
     }
 
     fn name(&self) -> String {

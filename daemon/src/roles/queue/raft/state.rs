@@ -3,11 +3,13 @@
 use std::io;
 
 use dsync_core::lock::At;
-use dsync_core::queue::{Applied, Batch, QueueMachine, Snapshot};
+use dsync_core::queue::{Applied, Batch, Outcome, QueueMachine, Request, Snapshot};
 use tokio::sync::watch;
 
 use crate::raft::Machine;
+use crate::roles::proposer::Batched;
 use crate::roles::queue::waiting::Waiting;
+use crate::telemetry::Metrics;
 
 /// The replicated queues and what of them lives only in this process.
 #[derive(Debug)]
@@ -32,10 +34,6 @@ impl QueueState {
             waiting: Waiting::default(),
             deadline: watch::Sender::new(None),
         }
-    }
-
-    pub(super) fn deadlines(&self) -> watch::Receiver<Option<u64>> {
-        self.deadline.subscribe()
     }
 
     fn tell_deadline(&self) {
@@ -90,5 +88,28 @@ impl Machine for QueueState {
 
     fn now_ms(&self) -> u64 {
         self.machine.now_ms()
+    }
+}
+
+impl Batched for QueueState {
+    type Item = Request;
+    type Outcome = Outcome;
+    type Settings = ();
+
+    fn size(request: &Request) -> usize {
+        request.command.size() + request.queue.as_str().len()
+    }
+
+    fn entry(requests: Vec<Request>, (): &()) -> Batch {
+        Batch { requests }
+    }
+
+    fn outcomes(applied: Applied, metrics: &Metrics) -> Vec<Outcome> {
+        metrics.happened(&applied.happened);
+        applied.outcomes
+    }
+
+    fn deadlines(&self) -> watch::Receiver<Option<u64>> {
+        self.deadline.subscribe()
     }
 }

@@ -152,17 +152,7 @@ impl RedisQueues {
 
     /// The store's number, as it is known.
     pub fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
-        let (sender, receiver) = watch::channel(self.link.store().map(ClusterId));
-        let link = self.link.clone();
-        tokio::spawn(async move {
-            while !sender.is_closed() {
-                link.changed().await;
-                if let Some(store) = link.store() {
-                    sender.send_replace(Some(ClusterId(store)));
-                }
-            }
-        });
-        receiver
+        self.link.cluster()
     }
 
     /// Lets the others take over.

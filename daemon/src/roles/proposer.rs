@@ -1,19 +1,19 @@
 //! Collects commands into log entries: while one entry is on its way to the disks, the next one
-//! fills.
+//! fills. For every role whose machine takes batches.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsync_core::name::Name;
-use dsync_core::queue::{Batch, Command, Outcome, Request};
+use dsync_core::Fault;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::state::QueueState;
-use crate::raft::{Engine, Leadership, NotDone};
+use super::leader::fault_of;
+use crate::raft::{Engine, Leadership, Machine, NotDone};
 use crate::telemetry::Metrics;
 
 /// Entries on their way at one time: one being written, one behind it.
@@ -31,37 +31,81 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// A tick is not repeated for so long, whatever became of the first one.
 const TICK_AGAIN: Duration = Duration::from_secs(1);
 
-type Reply = oneshot::Sender<Result<Outcome, NotDone>>;
+/// A machine whose log entries are made of many commands.
+pub trait Batched: Machine {
+    /// A command.
+    type Item: Send + 'static;
+    /// What it is answered.
+    type Outcome: Send + 'static;
+    /// What the leader puts into each entry.
+    type Settings: Clone + Send + 'static;
 
-struct Job {
-    request: Request,
+    /// Bytes of a command, about.
+    fn size(item: &Self::Item) -> usize;
+    /// The entry of those commands.
+    fn entry(items: Vec<Self::Item>, settings: &Self::Settings) -> Self::Command;
+    /// The outcomes, one per command and in order; what else there is to tell is counted.
+    fn outcomes(response: Self::Response, metrics: &Metrics) -> Vec<Self::Outcome>;
+    /// Cluster time of the earliest thing that an empty entry would do, as it changes.
+    fn deadlines(&self) -> watch::Receiver<Option<u64>>;
+}
+
+type Reply<M> = oneshot::Sender<Result<<M as Batched>::Outcome, NotDone>>;
+
+struct Job<M: Batched> {
+    item: M::Item,
     size: usize,
-    reply: Reply,
+    reply: Reply<M>,
     /// Room in the proposer's memory, until it is in an entry that was answered.
     room: tokio::sync::OwnedSemaphorePermit,
 }
 
 /// Why a command did not get into an entry.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum NotProposed {
+pub enum NotProposed {
+    /// Nothing was done.
     #[error("too many commands wait already")]
     QueueFull,
+    /// As the engine says.
     #[error(transparent)]
     NotDone(#[from] NotDone),
 }
 
+impl From<NotProposed> for Fault {
+    fn from(error: NotProposed) -> Self {
+        match error {
+            NotProposed::QueueFull => {
+                Self::unavailable("too many commands wait for the quorum already; nothing was done")
+            }
+            NotProposed::NotDone(error) => fault_of(error),
+        }
+    }
+}
+
 /// A cheap handle on the proposer.
-#[derive(Debug, Clone)]
-pub(super) struct Proposer {
-    jobs: mpsc::Sender<Job>,
+pub struct Proposer<M: Batched> {
+    jobs: mpsc::Sender<Job<M>>,
     room: Arc<tokio::sync::Semaphore>,
 }
 
-impl Proposer {
+impl<M: Batched> Clone for Proposer<M> {
+    fn clone(&self) -> Self {
+        Self { jobs: self.jobs.clone(), room: Arc::clone(&self.room) }
+    }
+}
+
+impl<M: Batched> fmt::Debug for Proposer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposer").finish_non_exhaustive()
+    }
+}
+
+impl<M: Batched> Proposer<M> {
     /// Starts the proposer; it ends when all handles are gone.
-    pub(super) fn start(
-        engine: Engine<QueueState>,
+    pub fn start(
+        engine: Engine<M>,
         leadership: watch::Receiver<Leadership>,
+        settings: M::Settings,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUE);
@@ -71,6 +115,7 @@ impl Proposer {
             jobs: receiver,
             leadership,
             deadlines,
+            settings,
             waiting: Vec::new(),
             bytes: 0,
             ticked: None,
@@ -82,44 +127,46 @@ impl Proposer {
 
     /// Has a command carried out.
     ///
+    /// # Errors
+    /// [`NotProposed::QueueFull`]: nothing was done; another one leaves it open.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves open whether the command is carried out.
-    pub(super) async fn submit(
-        &self,
-        queue: Name,
-        command: Command,
-    ) -> Result<Outcome, NotProposed> {
+    pub async fn submit(&self, item: M::Item) -> Result<M::Outcome, NotProposed> {
         let (reply, answer) = oneshot::channel();
-        let size = command.size() + queue.as_str().len();
+        let size = M::size(&item);
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room);
         let room = room.try_acquire_many_owned(permits).map_err(|_| NotProposed::QueueFull)?;
-        let job = Job { request: Request { queue, command }, size, reply, room };
+        let job = Job { item, size, reply, room };
         self.jobs.try_send(job).map_err(|_| NotProposed::QueueFull)?;
         Ok(answer.await.map_err(|_| NotDone::NotLeader(None))??)
     }
 }
 
-struct Task {
-    engine: Engine<QueueState>,
-    jobs: mpsc::Receiver<Job>,
+struct Task<M: Batched> {
+    engine: Engine<M>,
+    jobs: mpsc::Receiver<Job<M>>,
     leadership: watch::Receiver<Leadership>,
     deadlines: watch::Receiver<Option<u64>>,
-    waiting: Vec<Job>,
+    settings: M::Settings,
+    waiting: Vec<Job<M>>,
     bytes: usize,
     /// The deadline that the last tick was for, and when.
     ticked: Option<(u64, Instant)>,
     metrics: Arc<Metrics>,
 }
 
-impl Task {
+impl<M: Batched> Task<M> {
     async fn run(mut self) {
         let mut in_flight = FuturesUnordered::new();
         loop {
             if in_flight.len() < IN_FLIGHT
                 && let Some(jobs) = self.next_entry()
             {
-                in_flight.push(propose(self.engine.clone(), jobs, Arc::clone(&self.metrics)));
+                let settings = self.settings.clone();
+                let metrics = Arc::clone(&self.metrics);
+                in_flight.push(propose(self.engine.clone(), jobs, settings, metrics));
                 continue;
             }
             let wake = self.wake_at(in_flight.len());
@@ -145,7 +192,7 @@ impl Task {
         self.waiting.len() < BATCH_COMMANDS && self.bytes < BATCH_BYTES
     }
 
-    fn take(&mut self, job: Job) {
+    fn take(&mut self, job: Job<M>) {
         self.bytes += job.size;
         self.waiting.push(job);
     }
@@ -160,7 +207,7 @@ impl Task {
     }
 
     /// The commands of the next entry, if one is due: none for a deadline that has passed.
-    fn next_entry(&mut self) -> Option<Vec<Job>> {
+    fn next_entry(&mut self) -> Option<Vec<Job<M>>> {
         let leads = self.engine.leader_time();
         let tick = leads.and_then(|(_, t)| self.tick_due(t));
         if self.waiting.is_empty() && tick.is_none() {
@@ -197,18 +244,23 @@ impl Task {
     }
 }
 
-async fn propose(engine: Engine<QueueState>, jobs: Vec<Job>, metrics: Arc<Metrics>) {
-    let mut batch = Batch::default();
+async fn propose<M: Batched>(
+    engine: Engine<M>,
+    jobs: Vec<Job<M>>,
+    settings: M::Settings,
+    metrics: Arc<Metrics>,
+) {
+    let mut items = Vec::with_capacity(jobs.len());
     let mut waiting = Vec::with_capacity(jobs.len());
-    for Job { request, reply, room, .. } in jobs {
-        batch.requests.push(request);
+    for Job { item, reply, room, .. } in jobs {
+        items.push(item);
         waiting.push((reply, room));
     }
     // Whoever is gone asks again, or its lease ends: a failed send loses nothing.
-    match engine.propose(&batch).await {
-        Ok(applied) => {
-            metrics.happened(&applied.happened);
-            for ((reply, _), outcome) in waiting.into_iter().zip(applied.outcomes) {
+    match engine.propose(&M::entry(items, &settings)).await {
+        Ok(response) => {
+            let outcomes = M::outcomes(response, &metrics);
+            for ((reply, _), outcome) in waiting.into_iter().zip(outcomes) {
                 drop(reply.send(Ok(outcome)));
             }
         }
