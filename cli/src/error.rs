@@ -23,6 +23,8 @@ pub(crate) struct Failure {
     pub(crate) request_id: Option<NonZero<u128>>,
     /// Of many jobs: how many were pushed nevertheless.
     pub(crate) pushed: Option<u64>,
+    /// Of several keys: some were changed.
+    pub(crate) part: bool,
 }
 
 /// What can be done about a request whose effect is unknown and that has no name to repeat it by.
@@ -34,7 +36,7 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         let exit = Exit::of(fault.code);
-        Self { fault, exit, name: None, stderr: false, request_id: None, pushed: None }
+        Self { fault, exit, name: None, stderr: false, request_id: None, pushed: None, part: false }
     }
 }
 
@@ -81,6 +83,16 @@ impl Failure {
     #[must_use]
     pub(crate) fn of_request(mut self, id: u128) -> Self {
         self.request_id = NonZero::new(id);
+        self
+    }
+
+    /// Some of several keys were changed, if nothing worse is known.
+    #[must_use]
+    pub(crate) fn after_a_part(mut self) -> Self {
+        self.part = true;
+        if self.fault.effect == Effect::None {
+            self.fault.effect = Effect::Done;
+        }
         self
     }
 
@@ -139,7 +151,7 @@ impl Failure {
         let mut lines = vec![format!("error: {}", self.fault.message)];
         match (self.fault.effect, self.request_id) {
             (Effect::None, _) => {}
-            (Effect::Done, _) if self.pushed.is_some() => {
+            (Effect::Done, _) if self.part || self.pushed.is_some() => {
                 lines.push("outcome: a part of it was carried out".to_owned());
             }
             (Effect::Done, _) => lines.push("outcome: it was carried out".to_owned()),

@@ -37,18 +37,21 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ("64", "usage: an argument, a flag or a variable is wrong"),
     (
         "65",
-        "bad data: a file or an answer cannot be read, a payload is too large, a line is no job",
+        "bad data: a file or an answer cannot be read, a payload or a value is too large, a line is no job, a key holds no number",
     ),
     (
         "66",
-        "not found, or nothing there: a lock that nobody holds, a queue without a job to give, an unknown node or context",
+        "not found, or nothing there: a lock that nobody holds, a queue without a job to give, a key without a value, an unknown node or context",
     ),
     (
         "69",
         "unavailable: no node reachable, no leader, no quorum, a limit of the service or of a queue reached",
     ),
     ("70", "internal: a fault of dsync itself, or the output cannot be written"),
-    ("73", "conflict: a stale token or receipt, a session that is over"),
+    (
+        "73",
+        "conflict: a stale token or receipt, a condition of a key that does not hold, a session that is over",
+    ),
     ("75", "timeout: not acquired in time, or no answer within --timeout"),
     ("76", "not a dsd, another protocol version, another cluster, or a node of another role"),
     ("77", "denied: someone else holds the lock"),

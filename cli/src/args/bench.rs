@@ -27,6 +27,15 @@ pub(crate) enum Bench {
         before_help = "Example:\n  dsctl bench queue --clients 32 --duration 10s --size 200 --batch 10"
     )]
     Queue(BenchQueue),
+    /// Measure the cache
+    ///
+    /// Each client reads and sets keys that all clients share, drawn by chance, over and over; a key that
+    /// is read or set is one operation, and with --batch its latency is that of the whole request. The
+    /// keys have a prefix of their own, are set once before, and are deleted at the end.
+    #[command(
+        before_help = "Example:\n  dsctl bench cache --clients 64 --duration 10s --keys 10000 --reads 95"
+    )]
+    Cache(BenchCache),
 }
 
 /// What every measurement has.
@@ -57,6 +66,31 @@ pub(crate) struct BenchQueue {
     /// Jobs of one push, one take, one acknowledgement
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), allow_negative_numbers = true)]
     pub(crate) batch: u32,
+    /// Limits: p50=, p99= at most so long, rate= at least, errors= at most; exit 1 when missed
+    #[arg(long, value_name = "LIMIT,…", value_delimiter = ',', value_parser = slo)]
+    pub(crate) slo: Vec<Slo>,
+}
+
+/// Arguments of `bench cache`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchCache {
+    /// Clients at the same time
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
+    pub(crate) clients: u32,
+    #[command(flatten)]
+    pub(crate) run: BenchRun,
+    /// Bytes of each value
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=524_288), allow_negative_numbers = true)]
+    pub(crate) size: u32,
+    /// Keys of one request
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256), allow_negative_numbers = true)]
+    pub(crate) batch: u32,
+    /// Keys altogether
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]
+    pub(crate) keys: u32,
+    /// Requests in a hundred that read; the others set
+    #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u32).range(0..=100), allow_negative_numbers = true)]
+    pub(crate) reads: u32,
     /// Limits: p50=, p99= at most so long, rate= at least, errors= at most; exit 1 when missed
     #[arg(long, value_name = "LIMIT,…", value_delimiter = ',', value_parser = slo)]
     pub(crate) slo: Vec<Slo>,

@@ -46,7 +46,7 @@ pub(crate) struct Global {
     /// More notes on stderr [env: DSCTL_VERBOSE]
     #[arg(short, long, global = true, hide_short_help = true)]
     pub(crate) verbose: bool,
-    /// Name of a lock or queue request, UUID or up to 32 hex digits: repeating it has no second effect [env: DSCTL_REQUEST_ID]
+    /// Name of a lock, queue or cache request, UUID or up to 32 hex digits: repeating it has no second effect [env: DSCTL_REQUEST_ID]
     #[arg(long, global = true, value_name = "ID", value_parser = parse::request_id, hide_short_help = true)]
     pub(crate) request_id: Option<u128>,
 }

@@ -1,6 +1,7 @@
 //! Arguments: what can be typed, one file per noun.
 
 mod bench;
+mod cache;
 mod cluster;
 mod context;
 mod global;
@@ -14,7 +15,11 @@ mod raft;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bench::{Bench, BenchLock, BenchQueue, BenchRun, Slo};
+pub(crate) use bench::{Bench, BenchCache, BenchLock, BenchQueue, BenchRun, Slo};
+pub(crate) use cache::{
+    Cache, CacheGet, CacheKey, CacheKeys, CacheStatsArgs, Del, Incr, Inv, KeyList, Mset, Set,
+    ValueFields, When,
+};
 pub(crate) use cluster::{Cluster, Goal, Wait};
 pub(crate) use context::{Context, ContextAdd};
 pub(crate) use global::{Color, Format, Global};
@@ -67,6 +72,12 @@ pub(crate) enum Command {
         before_help = "Example:\n  dsctl queue push mails hello\n  dsctl queue work mails -- ./send-mail.sh"
     )]
     Queue(Queue),
+    /// Read, change and look at keys of the coherent cache
+    #[command(
+        subcommand,
+        before_help = "Example:\n  dsctl cache set user/17 ada --ttl 10m\n  dsctl cache get user/17"
+    )]
+    Cache(Cache),
     /// Look at the consensus of the lock nodes and steer it
     #[command(subcommand, before_help = "Example:\n  dsctl raft leader -o json")]
     Raft(Raft),
@@ -107,6 +118,7 @@ impl Command {
         match self {
             Self::Lock(_)
             | Self::Queue(_)
+            | Self::Cache(_)
             | Self::Raft(_)
             | Self::Cluster(_)
             | Self::Node(_)

@@ -1,5 +1,6 @@
 //! Values: durations, permits, tokens, names, endpoints. Each refusal names the value and a good one.
 
+mod cache;
 mod queue;
 
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use dsync_core::lock::Mode;
 use dsync_core::name::Name;
 
+pub(crate) use cache::{key_value, signed, ttl_of_key, version};
 pub(crate) use queue::{
     delay, error_text, header, job_id, lease, point_in_time, receipt, some, ttl_of_job, whole,
 };
@@ -49,10 +51,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Why a duration of 0 is refused.
+const ZERO: &str = "must be more than 0";
+
 /// A duration above 0.
 pub(crate) fn positive(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("must be more than 0".to_owned()),
+        Duration::ZERO => Err(ZERO.to_owned()),
         some => Ok(some),
     }
 }

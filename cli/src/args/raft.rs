@@ -90,6 +90,7 @@ impl OfRole {
         self.role.map(|role| match role {
             RoleArg::Lock => Role::Lock,
             RoleArg::Queue => Role::Queue,
+            RoleArg::Cache => Role::Cache,
         })
     }
 }
@@ -101,4 +102,6 @@ enum RoleArg {
     Lock,
     /// The queue nodes with `STORE=raft`.
     Queue,
+    /// The cache nodes with `STORE=raft`.
+    Cache,
 }

@@ -1,11 +1,13 @@
 //! What the commands do, one file per verb.
 
 mod bench;
+mod cache;
 mod cluster;
 mod completion;
 mod context;
 mod ctx;
 mod help;
+pub(crate) mod input;
 mod lock;
 mod man;
 mod node;
@@ -34,6 +36,7 @@ pub(crate) fn run(command: Command, ctx: &Ctx) -> Result<Exit> {
     match command {
         Command::Lock(verb) => block_on(lock::run(verb, ctx)),
         Command::Queue(verb) => block_on(queue::run(verb, ctx)),
+        Command::Cache(verb) => block_on(cache::run(verb, ctx)),
         Command::Raft(verb) => block_on(raft::run(verb, ctx)),
         Command::Cluster(verb) => block_on(cluster::run(verb, ctx)),
         Command::Node(verb) => block_on(node::run(verb, ctx)),

@@ -109,6 +109,11 @@ impl Output {
         self.write(text)
     }
 
+    /// Prints bytes as they are.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.write_bytes(bytes)
+    }
+
     /// Prints clap's text, with its colours where colours are on.
     pub(crate) fn styled(&self, text: &clap::builder::StyledStr) -> Result<()> {
         if self.color_out {
@@ -161,11 +166,15 @@ impl Output {
 
     /// Writes to stdout at once. A reader that went away ends the printing quietly.
     fn write(&self, text: &str) -> Result<()> {
+        self.write_bytes(text.as_bytes())
+    }
+
+    fn write_bytes(&self, bytes: &[u8]) -> Result<()> {
         if self.closed.get() {
             return Ok(());
         }
         let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(bytes).and_then(|()| out.flush()) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed.set(true);

@@ -1,5 +1,6 @@
 //! `dsctl bench …`.
 
+mod cache;
 mod pairs;
 mod queue;
 mod sessions;
@@ -43,6 +44,7 @@ pub(super) async fn run(verb: Bench, ctx: &Ctx) -> Result<Exit> {
             None => (pairs::run(&args, ctx).await?, args.slo),
         },
         Bench::Queue(args) => (queue::run(&args, ctx).await?, args.slo),
+        Bench::Cache(args) => (cache::run(&args, ctx).await?, args.slo),
     };
     let missed = missed(&slo, &report);
     ctx.out.show(&views::bench::report(&report, &missed))?;

@@ -13,7 +13,7 @@ const LONGEST_US: u64 = 600_000_000;
 /// What was measured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Report {
-    /// `lock`, `lock-contended`, `sessions` or `queue`.
+    /// `lock`, `lock-contended`, `sessions`, `queue` or `cache`.
     pub(crate) what: &'static str,
     pub(crate) clients: u32,
     pub(crate) connections: u32,

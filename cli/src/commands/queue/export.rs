@@ -9,13 +9,13 @@ use dsync_core::Code;
 use dsync_core::queue::{JobId, JobView, State};
 
 use crate::args::Export;
+use crate::commands::input::bad_data;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::views::queue::is_cut;
 use crate::output::views::queues::exported;
 
 use super::peek::page;
-use super::push::bad_data;
 use super::{Ctx, get, jsonl};
 
 /// Jobs that could not be exported and are named.

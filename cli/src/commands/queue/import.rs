@@ -4,12 +4,13 @@ use std::io;
 use std::path::Path;
 
 use crate::args::Import;
+use crate::commands::input::open_file;
 use crate::error::Result;
 use crate::exit::Exit;
 
 use super::Ctx;
 use super::lines::push_lines;
-use super::push::{open_file, template};
+use super::push::template;
 
 /// Pushes the jobs of a file.
 pub(super) async fn run(args: Import, ctx: &Ctx) -> Result<Exit> {

@@ -13,6 +13,7 @@ use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 
 use crate::args::DurabilityArg;
+use crate::commands::input::{bad_data, unreadable};
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::lease::signals::Signals;
@@ -20,7 +21,7 @@ use crate::lease::take::{INTERRUPTED, interrupted};
 use crate::output::progress;
 use crate::output::views::queue::{Count, pushed_many};
 
-use super::push::{as_safe_as, bad_data, so_far, unreadable};
+use super::push::{as_safe_as, so_far};
 use super::{Ctx, How, change_how, full, jsonl, refused};
 
 /// Longest line: the longest payload with every byte escaped, and the rest of a job.

@@ -1,8 +1,5 @@
 //! `dsctl queue push`.
 
-use std::fs::{self, File};
-use std::io::{self, IsTerminal as _, Read};
-use std::path::Path;
 use std::time::Duration;
 
 use dsync::api::Durability;
@@ -13,6 +10,7 @@ use dsync_core::queue::{
 use dsync_core::{Code, Effect};
 
 use crate::args::{JobFields, Push};
+use crate::commands::input::{bytes, open};
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::ids::hex_id;
@@ -21,17 +19,24 @@ use crate::output::{human, views};
 use super::lines::push_lines;
 use super::{Ctx, How, change_how, full, refused};
 
-/// Most bytes that are read of a payload that is too large, to say how large it is.
-const READ_MAX: u64 = 64 * 1024 * 1024;
+/// What to do with a payload that is too large.
+const ELSEWHERE: &str = "store it elsewhere and push where it is";
 
 /// Pushes one job, or one per line.
 pub(super) async fn run(args: Push, ctx: &Ctx) -> Result<Exit> {
     let template = template(&args.fields)?;
     let given = args.payload.as_deref();
     if args.jsonl {
-        return push_lines(ctx, &args.queue, &template, args.fields.durability, open(given)?).await;
+        return push_lines(
+            ctx,
+            &args.queue,
+            &template,
+            args.fields.durability,
+            open(given, "payload")?,
+        )
+        .await;
     }
-    let payload = payload(given)?;
+    let payload = bytes(given, "payload", (PAYLOAD_MAX, ELSEWHERE))?;
     // Named after the request, so that its repetition is no second job.
     let id = args.id.unwrap_or_else(|| JobId::random(ctx.request_id));
     let job = NewJob { id: id.clone(), payload, ..template };
@@ -116,75 +121,6 @@ pub(super) fn template(fields: &JobFields) -> Result<NewJob> {
         ttl_ms: fields.ttl.map_or(0, human::millis),
         headers: fields.headers.clone(),
     })
-}
-
-/// Where the payload, or the lines, come from.
-pub(super) enum Source {
-    Text(String),
-    Stdin,
-    File(String),
-}
-
-impl Source {
-    fn of(given: Option<&str>) -> Result<Self> {
-        match given {
-            None if io::stdin().is_terminal() => Err(Failure::usage("a payload is missing")
-                .hint("give it as an argument, as @FILE, or on stdin (-)")),
-            None | Some("-") => Ok(Self::Stdin),
-            Some(text) => Ok(match text.strip_prefix('@') {
-                Some(file) => Self::File(file.to_owned()),
-                None => Self::Text(text.to_owned()),
-            }),
-        }
-    }
-}
-
-/// The lines to be read.
-fn open(given: Option<&str>) -> Result<Box<dyn Read + Send>> {
-    Ok(match Source::of(given)? {
-        Source::Text(text) => Box::new(io::Cursor::new(text)),
-        Source::Stdin => Box::new(io::stdin()),
-        Source::File(file) => open_file(Path::new(&file))?,
-    })
-}
-
-/// The lines of a file.
-pub(super) fn open_file(file: &Path) -> Result<Box<dyn Read + Send>> {
-    Ok(Box::new(File::open(file).map_err(|error| unreadable(&file.display().to_string(), &error))?))
-}
-
-fn payload(given: Option<&str>) -> Result<Vec<u8>> {
-    let payload = match Source::of(given)? {
-        Source::Text(text) => text.into_bytes(),
-        Source::Stdin => {
-            let mut bytes = Vec::new();
-            let read = io::stdin().lock().take(READ_MAX).read_to_end(&mut bytes);
-            read.map_err(|error| unreadable("stdin", &error))?;
-            bytes
-        }
-        Source::File(file) => fs::read(&file).map_err(|error| unreadable(&file, &error))?,
-    };
-    if payload.len() > PAYLOAD_MAX {
-        return Err(bad_data(format!(
-            "the payload has {} bytes, at most {PAYLOAD_MAX} are possible",
-            payload.len()
-        ))
-        .hint("store it elsewhere and push where it is"));
-    }
-    Ok(payload)
-}
-
-/// Data that cannot be pushed.
-pub(super) fn bad_data(message: String) -> Failure {
-    Failure::new(Code::InvalidArgument, message).named("bad_data").exit(Exit::Data)
-}
-
-pub(super) fn unreadable(what: &str, error: &io::Error) -> Failure {
-    let failure = bad_data(format!("cannot read {what}: {error}"));
-    match error.kind() {
-        io::ErrorKind::NotFound => failure.exit(Exit::NotFound),
-        _ => failure,
-    }
 }
 
 /// The queue's name in a message, with how many jobs were pushed.

@@ -83,7 +83,11 @@ pub(super) async fn restore(file: &Path, role: Option<Role>, ctx: &Ctx) -> Resul
     let its = role_in(&mut from, file)?;
     let role = place::agreed(&format!("{} is", file.display()), Some(its), role)?;
     let size = human::bytes(total);
-    let what = if its == Role::Queue { "queues and jobs" } else { "locks and sessions" };
+    let what = match its {
+        Role::Lock => "locks and sessions",
+        Role::Queue => "queues and jobs",
+        Role::Cache => "keys",
+    };
     let question = format!("Replace all {what} of the cluster by {} ({size})?", file.display());
     output::confirm(&question, ctx.settings.yes)?;
     let mut way = place::of(role, ctx).await?.way;

@@ -1,4 +1,5 @@
-//! The Raft groups: the lock nodes are one, the queue nodes another unless their jobs are in Redis.
+//! The Raft groups: the lock nodes are one, the queue nodes and the cache nodes are others unless
+//! their store is Redis.
 
 use dsync::api::{AdminReply, AdminRequest, RaftStatus};
 use dsync_core::Code;
@@ -12,7 +13,7 @@ use super::super::ctx::unexpected;
 use super::{Known, ROUNDS, Said, ask, configured, directory, learn, node_info, without_doubles};
 
 /// The roles whose nodes may have a Raft.
-const ROLES: [Role; 2] = [Role::Lock, Role::Queue];
+const ROLES: [Role; 3] = [Role::Lock, Role::Queue, Role::Cache];
 
 /// The nodes of one role.
 #[derive(Debug)]
@@ -52,18 +53,19 @@ impl Group {
 /// Of nodes without Raft, who were asked about it.
 pub(crate) fn no_raft(role: Role) -> Failure {
     Failure::new(Code::WrongRole, no_raft_text(role))
-        .hint("the lock nodes have a Raft, and queue nodes with STORE=raft")
+        .hint("the lock nodes have a Raft, and queue and cache nodes with STORE=raft")
 }
 
 /// The same in words.
 pub(crate) fn no_raft_text(role: Role) -> String {
     match role {
         Role::Queue => "the queue keeps its jobs in Redis: no Raft".to_owned(),
-        Role::Lock | Role::Cache => format!("the {role} nodes keep their state in Redis: no Raft"),
+        Role::Cache => "the cache keeps its values in Redis: no Raft".to_owned(),
+        Role::Lock => format!("the {role} nodes keep their state in Redis: no Raft"),
     }
 }
 
-/// The group that is meant: of that role; without one the lock nodes, or else the queue nodes.
+/// The group that is meant: of that role; without one the lock nodes, or else the queue nodes, or the cache nodes.
 ///
 /// # Errors
 /// `WrongRole`: there is no Raft.

@@ -1,6 +1,10 @@
 //! What each result looks like: pure, from data to a view.
 
 pub(crate) mod bench;
+pub(crate) mod cache;
+#[cfg(test)]
+mod cache_tests;
+pub(crate) mod caches;
 pub(crate) mod cluster;
 pub(crate) mod context;
 pub(crate) mod lock;

@@ -263,7 +263,8 @@ pub(crate) fn headers(headers: &[(String, String)]) -> Value {
     headers.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
 }
 
-fn payload_cell(payload: &[u8]) -> Cell {
+/// A payload as text, else in base64.
+pub(super) fn payload_cell(payload: &[u8]) -> Cell {
     match as_text(payload, true) {
         Some(text) => Cell::text(text),
         None => Cell::text(format!("base64:{}", BASE64_STANDARD.encode(payload))),
