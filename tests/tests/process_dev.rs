@@ -1,5 +1,5 @@
 //! `dsd dev`: a cluster in one process, from its banner to its end.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -33,10 +33,11 @@ impl Drop for Running {
 }
 
 fn dev(ports: &str, temporary: &Path, more: &[&str]) -> Command {
-    let (locks, queues) = ports.split_once(' ').unwrap();
+    let ports: Vec<&str> = ports.split(' ').collect();
+    let [locks, queues, caches] = ports[..] else { panic!("three sets of ports: {ports:?}") };
     let mut command = Command::new(binaries::dsd());
     command
-        .args(["dev", "--ports", locks, "--queue-ports", queues])
+        .args(["dev", "--ports", locks, "--queue-ports", queues, "--cache-ports", caches])
         .args(more)
         .env_clear()
         .env("TMPDIR", temporary)
@@ -46,13 +47,13 @@ fn dev(ports: &str, temporary: &Path, more: &[&str]) -> Command {
     command
 }
 
-/// Starts it and reads its banner of five lines.
+/// Starts it and reads its banner of six lines.
 fn start(ports: &str, temporary: &Path, more: &[&str]) -> (Running, Vec<String>) {
     let mut child = dev(ports, temporary, more).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let running = Running(Some(child));
-    let banner: Vec<String> = lines.take(5).map(Result::unwrap).collect();
-    assert_eq!(banner.len(), 5, "{}", fs::read_to_string(temporary.join("log")).unwrap());
+    let banner: Vec<String> = lines.take(6).map(Result::unwrap).collect();
+    assert_eq!(banner.len(), 6, "{}", fs::read_to_string(temporary.join("log")).unwrap());
     (running, banner)
 }
 
@@ -60,9 +61,9 @@ fn ports() -> (Ports, String, String) {
     let mut claimed = Ports::claim();
     let mut three =
         || [claimed.take(), claimed.take(), claimed.take()].map(|port| port.to_string());
-    let (locks, queues) = (three(), three());
+    let (locks, queues, caches) = (three(), three(), three());
     let first = format!("127.0.0.1:{}", locks[0]);
-    (claimed, format!("{} {}", locks.join(","), queues.join(",")), first)
+    (claimed, format!("{} {} {}", locks.join(","), queues.join(","), caches.join(",")), first)
 }
 
 /// Names in the folder beside the log.
@@ -77,21 +78,24 @@ async fn the_banner_is_true_and_nothing_is_left_after_ctrl_c() {
     let (_claimed, ports, first) = ports();
     let (running, banner) = start(&ports, temporary.path(), &[]);
     assert!(banner[0].starts_with("3 lock nodes (ports "), "{banner:?}");
-    assert!(banner[0].contains(" and 3 queue nodes (ports "), "{banner:?}");
+    assert!(banner[0].contains(", 3 queue nodes (ports "), "{banner:?}");
+    assert!(banner[0].contains(" and 3 cache nodes (ports "), "{banner:?}");
     assert!(banner[0].ends_with("removed at the end."), "{banner:?}");
     let mut said = Vec::new();
-    for advice in &banner[2..4] {
+    for advice in &banner[2..5] {
         let advice = advice.split("dsctl ").nth(1).unwrap();
         let mut words: Vec<&str> = advice.split(' ').collect();
         words.extend(["--timeout", "30s", "-o", "name"]);
         said.push(dsctl::run("", &words).await.expect(0).stdout.trim().to_owned());
     }
-    assert_eq!(said[0], "my-lock");
+    assert_eq!((said[0].as_str(), said[2].as_str()), ("my-lock", "my-key"));
+    let get = ["cache", "get", "my-key", "-o", "plain"];
+    assert!(dsctl::run(&first, &get).await.expect(0).stdout.contains("hello"));
     let pop = ["queue", "pop", "my-queue", "--ack", "-o", "plain"];
     let popped = dsctl::run(&first, &pop).await;
     assert!(popped.expect(0).stdout.contains(&said[1]), "{} in {}", said[1], popped.stdout);
     let peers = dsctl::run(&first, &["raft", "peers", "-o", "name"]).await;
-    assert_eq!(peers.expect(0).stdout.lines().count(), 6, "of both Rafts");
+    assert_eq!(peers.expect(0).stdout.lines().count(), 9, "of all Rafts");
     assert_eq!(left(temporary.path()).len(), 1);
 
     let output = running.end(Signal::INT);

@@ -102,6 +102,8 @@ struct Desk {
     listen: [u16; 3],
     /// Ports of the queue nodes.
     queues: [u16; 3],
+    /// Ports of the cache nodes.
+    caches: [u16; 3],
     elsewhere: [u16; 2],
     nodes: Vec<(String, Child)>,
     redis: Option<Redis>,
@@ -113,11 +115,11 @@ impl Desk {
         let folder = TempDir::with_prefix("dsync-readme-").unwrap();
         symlink(root().join("envs"), folder.path().join("envs")).unwrap();
         let mut ports = Ports::claim();
-        let [listen, queues] = [(); 2].map(|()| [(); 3].map(|()| ports.take()));
+        let [listen, queues, caches] = [(); 3].map(|()| [(); 3].map(|()| ports.take()));
         let [first_queue, ..] = queues;
         let elsewhere = [first_queue, ports.take()];
         let (nodes, redis) = (Vec::new(), None);
-        Self { folder, listen, queues, elsewhere, nodes, redis, _ports: ports }
+        Self { folder, listen, queues, caches, elsewhere, nodes, redis, _ports: ports }
     }
 
     fn shell(&self, command: &str) -> Command {
@@ -137,14 +139,15 @@ impl Desk {
     /// Starts a node with the command that README gives for it.
     fn start(&mut self, command: &str) {
         let is_of = |what: &str, n: usize| command.contains(&format!("{what}_node{n}.env"));
-        let place = (1..=3).find(|n| is_of("lock", *n) || is_of("queue", *n)).unwrap();
-        let all = if is_of("lock", place) { &self.listen } else { &self.queues };
+        let roles = [("lock", &self.listen), ("queue", &self.queues), ("cache", &self.caches)];
+        let mut all = (1..=3).flat_map(|n| roles.map(|(role, ports)| (n, role, ports)));
+        let (place, role, all) = all.find(|(n, role, _)| is_of(role, *n)).unwrap();
         let own = all.get(place - 1).copied().unwrap();
         let list = |ports: &mut dyn Iterator<Item = &u16>| {
             ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
         };
         let peers = list(&mut all.iter().filter(|port| **port != own));
-        let others = if is_of("lock", place) {
+        let others = if role == "lock" {
             list(&mut self.elsewhere.iter())
         } else {
             list(&mut self.listen.iter().take(1).chain(self.elsewhere.last()))
@@ -193,7 +196,12 @@ impl Desk {
 
     /// Runs a command as the fourth terminal would; gives its code and its output.
     fn run(&self, command: &str) -> (i32, String) {
-        let output = self.shell(command).output().unwrap();
+        let mut command = command.to_owned();
+        for (number, port) in (1..).zip(self.caches) {
+            command =
+                command.replace(&format!("127.0.0.1:700{number}"), &format!("127.0.0.1:{port}"));
+        }
+        let output = self.shell(&command).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap_or(-1), String::from_utf8(text).unwrap())
     }
@@ -256,7 +264,7 @@ fn the_deployment_and_the_tour_go_as_printed() {
             shown.command
         );
     }
-    assert_eq!(formed, 6, "README shows a deployment of lock and queue nodes");
+    assert_eq!(formed, 9, "README shows a deployment of lock, queue and cache nodes");
 }
 
 #[test]
@@ -264,7 +272,7 @@ fn the_demo_holds_and_leaves_nothing() {
     let desk = Desk::new();
     let (code, said) = desk.run(&format!("TMPDIR={} dsd demo", desk.folder.path().display()));
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("All 10 steps held"), "{said}");
+    assert!(said.contains("All 12 steps held"), "{said}");
     let left: Vec<_> = fs::read_dir(desk.folder.path()).unwrap().map(|e| e.unwrap()).collect();
     assert_eq!(left.len(), 1, "nothing but envs/ is there: {left:?}");
     for line in readme().split("```text\n").nth(1).unwrap().split("```").next().unwrap().lines() {

@@ -23,7 +23,7 @@ const JOBS: u8 = 12;
 const SIZE: usize = 400 * 1024;
 
 async fn start(port: u16, folder: &TempDir) -> RunningNode {
-    let ports = DevPorts { lock: Vec::new(), queue: vec![port] };
+    let ports = DevPorts { queue: vec![port], ..DevPorts::default() };
     let config = dev::node(Role::Queue, 0, &ports, folder.path());
     let engine = EngineOptions { log_bytes: 1 << 20, ..EngineOptions::default() };
     let host = Host { engine, ..real_host(1) };
