@@ -111,6 +111,17 @@ impl Acting {
         }
     }
 
+    /// Gives the session with a member up, before another one is asked for: the home ends it with that
+    /// request, and a renewal of it that comes late must not bring it back. False, and nothing is done,
+    /// if the node acts by another epoch, or gives everything up.
+    pub(super) fn give_up(&mut self, number: usize, epoch: u64) -> bool {
+        let may = self.view.epoch == epoch && !self.closing;
+        if may {
+            self.end(number);
+        }
+        may
+    }
+
     fn end(&mut self, number: usize) {
         let Some(lease) = self.leases.get_mut(number).and_then(Option::take) else { return };
         let Some(home) = self.view.members.get(number) else { return };
@@ -129,5 +140,35 @@ impl Acting {
         let past = self.past.iter().filter(|(of, _, _)| *of == session).map(|(_, _, until)| *until);
         // Two homes may have had sessions of one number: the older one counts.
         until.chain(past).min().map(|until| now.saturating_sub(until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_was_given_up_is_not_renewed() {
+        let node = Name::parse("node", "n").unwrap();
+        let address = "n:1".to_owned();
+        let member = Member { node, incarnation: 1, address, lease_ms: 1_000, writes_back: false };
+        let mut acting = Acting::default();
+        acting.adopt(View { epoch: 3, members: vec![member], ..View::default() });
+        acting.until = 10_000;
+        let (key, session) =
+            (Name::parse("key", "k").unwrap(), Session { epoch: 3, generation: 1 });
+        acting.opened(0, session, 100);
+        assert_eq!(acting.session(&key, 1_000), Some(session));
+        acting.renewed(0, session, 200);
+        assert_eq!(acting.session(&key, 1_150), Some(session), "a renewal that came in time");
+        assert!(!acting.give_up(0, 2), "of another epoch");
+        assert_eq!(acting.session(&key, 1_150), Some(session));
+        assert!(acting.give_up(0, 3));
+        acting.renewed(0, session, 600);
+        assert_eq!(acting.session(&key, 1_150), None, "and one that came late");
+        assert_eq!(acting.session_at_all(&key), None);
+        assert_eq!(acting.age(session, 1_300), Some(100), "it was current until its lease ended");
+        acting.closing = true;
+        assert!(!acting.give_up(0, 3));
     }
 }

@@ -81,6 +81,11 @@ impl Cache {
         if shared.acting.read().session(key, self.now()).is_some() {
             return Ok(());
         }
+        let place = shared.acting.read().home(key).map(|(number, _)| number);
+        let given_up = place.is_some_and(|place| shared.acting.write().give_up(place, epoch));
+        if !given_up {
+            return Err("the view is changing".to_owned());
+        }
         let sent = self.now();
         let number = shared.tally.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let answer = if home == shared.me {
